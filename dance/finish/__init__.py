@@ -1,0 +1,1 @@
+"""What happens to drawn pictures before they are encoded."""

@@ -1,0 +1,1 @@
+"""Generators of the dancing person, one file each; the folder is the registry."""

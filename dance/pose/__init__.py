@@ -1,0 +1,1 @@
+"""Poses: estimated, followed, smoothed and retargeted."""
