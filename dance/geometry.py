@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from dance.types import Array, Box, Region, Size
+from dance.types import Array, Box, Frame, Region, Size
 
 
 def fit_inside(size: Size, longest: int) -> Size:
@@ -20,6 +21,19 @@ def fit_inside(size: Size, longest: int) -> Size:
 def even(length: int) -> int:
     """The length, made even by adding 1 if need be; video codecs want even sides."""
     return max(2, length + length % 2)
+
+
+def letterbox(frame: Frame, size: Size) -> Frame:
+    """The frame in the middle of a larger canvas of that size, its border pixels continued outwards."""
+    height, width = size
+    top, left = (height - frame.size[0]) // 2, (width - frame.size[1]) // 2
+    assert top >= 0 and left >= 0, f"a {frame.size} frame does not fit into {size}"
+    borders = (top, height - frame.size[0] - top, left, width - frame.size[1] - left)
+    rgb = cv2.copyMakeBorder(frame.rgb, *borders, cv2.BORDER_REPLICATE)
+    alpha = frame.alpha
+    if alpha is not None:
+        alpha = np.asarray(cv2.copyMakeBorder(alpha, *borders, cv2.BORDER_CONSTANT, value=0))
+    return replace(frame, rgb=np.asarray(rgb), alpha=alpha)
 
 
 def joints_box(xy: Array, score: Array, *, threshold: float = 0.0) -> Box | None:

@@ -1,0 +1,129 @@
+"""What every command line of the project shares: progress, messages and exit codes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from dance.types import InputError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+_STAGES = {"source": "studying the person", "poses": "reading the dance", "render": "drawing"}
+
+
+class Step(Protocol):
+    """One report of progress."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+
+
+class Report(Protocol):
+    """What a run gave."""
+
+    @property
+    def output(self) -> Path: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turns bad input into one line on stderr and exit code 2, Ctrl-C into 130; the rest is a traceback."""
+    try:
+        yield
+    except InputError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        raise SystemExit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing was written\n")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def log_to_stderr(*, quiet: bool) -> Console:
+    """Sends log lines to stderr (only warnings when quiet) and returns the console they share with progress."""
+    console = Console(stderr=True, highlight=False)
+    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+    logging.basicConfig(
+        level=logging.WARNING if quiet else logging.INFO,
+        format="%(message)s",
+        handlers=[handler],
+        force=True,
+    )
+    return console
+
+
+def summary(report: Report) -> None:
+    """Three lines on stdout: where the file is, how fast it went, and what a person should know."""
+    height, width = report.size
+    fps = report.frames / max(report.seconds, 1e-9)
+    sys.stdout.write(
+        f"{report.output}: {report.frames} frames, {width}x{height}\n"
+        f"{report.seconds:.1f} s, {fps:.1f} frames a second\n"
+        f"{'; '.join(report.notes) or 'every frame has its pose'}\n"
+    )
+
+
+class ProgressBars:
+    """Bars with frames done, frames a second and time left, one per stage; call it with each step."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:>20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Speed(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=quiet,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> ProgressBars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: Step) -> None:
+        if step.stage not in self._tasks:
+            name = _STAGES.get(step.stage, step.stage)
+            self._tasks[step.stage] = self._progress.add_task(name, total=step.total)
+        self._progress.update(self._tasks[step.stage], completed=step.done, total=step.total)
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:5.1f} fps" if speed else "    - fps")

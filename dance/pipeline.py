@@ -1,0 +1,425 @@
+"""The one way through: a driver video and a source person in, the person dancing out.
+
+A clip runs in two streaming passes: first the poses of the whole driver, so that smoothing and
+retargeting see both sides of every frame, then the pictures. A live run is the same functions fed
+lazily in one pass with a bounded lag. Neither holds more than a few pictures.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+
+import dance
+from dance import person as person_module
+from dance import picture, plugins, sheets, video
+from dance.config import Options, Plugin, check
+from dance.finish import compose, face, steady
+from dance.geometry import even, fit_inside, letterbox
+from dance.pose import follow, retarget, smooth, tracks
+from dance.stream import prefetch
+from dance.types import (
+    Drawn,
+    Estimator,
+    Frame,
+    Generator,
+    InputError,
+    Layer,
+    Moment,
+    Person,
+    Pose,
+    Size,
+    Track,
+)
+
+T = TypeVar("T")
+
+
+class OutputOptions(Options):
+    """How large the result is and how it is encoded.
+
+    longest: the longer side has at most this many pixels; smaller source pictures keep their size.
+    height: exactly this height instead; the width follows the source picture.
+    """
+
+    longest: int = Field(1280, ge=64, le=8192)
+    height: int | None = Field(None, ge=64, le=8192)
+    encoding: video.Encoding = video.Encoding()
+
+
+class SourceOptions(Options):
+    """Which person of the source dances: numbered like `follow.person`; None picks the main one."""
+
+    person: int | None = Field(None, ge=0)
+
+
+class VideoConfig(Options):
+    """Everything a run can be told; each section is documented at its own model."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    estimator: Plugin = Plugin(name="blazepose")
+    follow: follow.FollowOptions = follow.FollowOptions()
+    smooth: smooth.SmoothOptions = smooth.SmoothOptions()
+    retarget: retarget.RetargetOptions = retarget.RetargetOptions()
+    source: SourceOptions = SourceOptions()
+    person: person_module.PersonOptions = person_module.PersonOptions()
+    generator: Plugin = Plugin(name="puppet")
+    steady: steady.SteadyOptions = steady.SteadyOptions()
+    face: face.FaceOptions = face.FaceOptions()
+    compose: compose.ComposeOptions = compose.ComposeOptions()
+    output: OutputOptions = OutputOptions()
+    chunk: int = Field(8, ge=1, le=256, description="frames drawn in one call of the generator")
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a run may read and write beside its result.
+
+    poses: a retargeted track to draw, instead of estimating one.  save_poses: where to keep the drawn one.
+    preview: a video of the sticks over both people, made before anything is rendered.
+    compare: driver, skeleton and result side by side.
+    """
+
+    poses: Path | None = None
+    save_poses: Path | None = None
+    preview: Path | None = None
+    compare: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pass is: `done` frames of about `total` (None where the file does not say)."""
+
+    stage: Literal["source", "poses", "render"]
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run gave: its file, frames, size, seconds, and what a person should know about it."""
+
+    output: Path
+    frames: int
+    size: Size
+    seconds: float
+    notes: Sequence[str]
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def make_video(
+    config: VideoConfig,
+    driver: Path,
+    source: Path,
+    output: Path,
+    *,
+    extras: Extras | None = None,
+    live: bool = False,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """Makes the source person dance the driver's dance: as many frames, at the same times, same sound.
+
+    Raises InputError for what the user gave, as early as it can be known; a partial file is never left.
+    """
+    began = time.monotonic()
+    extras = extras or Extras()
+    on_progress = on_progress or (lambda progress: None)
+    check_paths(config, driver, source, output, extras, live=live, overwrite=overwrite)
+    info = video.probe(driver)
+    device = choose_device(config.device)
+    generator = build_generator(config.generator, device)
+    notes: list[str] = []
+
+    person = read_person(config, source, info.size, device, on_progress=on_progress)
+    kept: list[Moment] = []
+    with ExitStack() as stack:
+        if extras.poses is not None:
+            moments = recorded(extras.poses, driver, person.size)
+        else:
+            moments = retargeted(
+                config, driver, info, person,
+                device=device, live=live, notes=notes, on_progress=on_progress,
+            )  # fmt: skip
+        stack.enter_context(closing(moments))
+        if not live:
+            track = Track.gather(moments, person.size)
+            follow.require_found(track, driver)
+            if extras.preview is not None:
+                sheets.preview(driver, person, track, extras.preview, overwrite=overwrite)
+            moments = iter(track)
+        code = generator.encode(person)
+        layers = draw(
+            generator, code, _kept(moments, kept), person.size, 1 if live else config.chunk
+        )
+        pictures = finished(config, layers, person, driver)
+        ready = stack.enter_context(closing(prefetch(pictures, ahead=4)))
+        count = video.write(
+            _told(ready, "render", info.frames, on_progress), output,
+            encoding=config.output.encoding, sound=driver if info.has_sound else None,
+            metadata=provenance(config), overwrite=overwrite,
+        )  # fmt: skip
+    track = Track.gather(kept, person.size)
+    if extras.save_poses is not None:
+        tracks.save(track, extras.save_poses)
+    if extras.compare is not None:
+        sheets.compare(driver, track, output, extras.compare, overwrite=overwrite)
+    unseen = sum(not pose.found for pose in track.poses)
+    if unseen:
+        notes.insert(0, f"nobody was seen in {unseen} of {count} frames; they show the empty place")
+    return Report(output, count, person.size, time.monotonic() - began, tuple(dict.fromkeys(notes)))
+
+
+def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> str:
+    """The torch device for 'auto', cpu, cuda or mps. Raises InputError where it is not there."""
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[wanted]:
+        usable = ", ".join(name for name, usable in there.items() if usable)
+        raise InputError(f"device={wanted}: this machine has none; usable here: auto, {usable}")
+    return wanted
+
+
+def build_generator(plugin: Plugin, device: str) -> Generator:
+    """The generator of that name with its own options checked."""
+    module = plugins.load("dance.generators", plugin.name)
+    options = check(module.Config, plugin.options, f"generator.options of {plugin.name}")
+    generator: Generator = module.build(options, device)
+    return generator
+
+
+def build_estimator(plugin: Plugin, device: str, *, mask: bool = False) -> Estimator:
+    """The estimator of that name; `mask` asks for person masks where the estimator can give them."""
+    module = plugins.load("dance.pose.estimators", plugin.name)
+    options = check(module.Config, plugin.options, f"estimator.options of {plugin.name}")
+    if mask and "mask" in module.Config.model_fields:
+        options = options.model_copy(update={"mask": True})
+    estimator: Estimator = module.build(options, device)
+    return estimator
+
+
+def check_paths(
+    config: VideoConfig,
+    driver: Path,
+    source: Path,
+    output: Path,
+    extras: Extras,
+    *,
+    live: bool,
+    overwrite: bool,
+) -> None:
+    """Refuses, before anything is computed, outputs that cannot be written or would destroy an input."""
+    inputs = [path for path in (driver, source, extras.poses) if path is not None]
+    outputs = [
+        p for p in (output, extras.save_poses, extras.preview, extras.compare) if p is not None
+    ]
+    for path in inputs:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file")
+    for i, path in enumerate(outputs):
+        if any(_same(path, other) for other in (*inputs, *outputs[:i])):
+            raise InputError(f"{path}: is given twice; every output needs a name of its own")
+    video.check_output(output, config.output.encoding, overwrite=overwrite)
+    for path in (extras.preview, extras.compare):
+        if path is not None:
+            video.check_output(path, video.Encoding(), overwrite=overwrite)
+    if extras.save_poses is not None:
+        tracks.check_output(extras.save_poses, overwrite=overwrite)
+    if live and extras.preview is not None:
+        raise InputError("--preview needs all poses before rendering; it cannot go with --live")
+
+
+def read_person(
+    config: VideoConfig,
+    source: Path,
+    driver_size: Size,
+    device: str,
+    *,
+    on_progress: OnProgress,
+) -> Person:
+    """Studies the source photo or video once, at the size of the result."""
+    photo = picture.read(source) if picture.is_picture(source) else None
+    info = None if photo else video.probe(source)
+    size = photo.size if photo else info.size  # type: ignore[union-attr]
+    on_driver = compose.kind(config.compose.background) == "driver"
+    canvas = canvas_size(driver_size if on_driver else size, config.output)
+    inner = fit_inside(size, max(canvas)) if on_driver else canvas
+
+    def read() -> Iterator[Frame]:
+        frames = [_resized(photo, inner)] if photo else video.read(source, size=inner)
+        for frame in frames:
+            yield letterbox(frame, canvas) if on_driver else frame
+
+    total = 1 if photo else info.frames  # type: ignore[union-attr]
+    with closing(build_estimator(config.estimator, device, mask=True)) as estimator:
+        options = config.follow.model_copy(update={"person": config.source.person})
+        moments = follow.follow(_told(read(), "source", total, on_progress), estimator, options)
+        track = Track.gather(smooth.smooth(moments, config.smooth), canvas)
+        follow.require_found(track, source)
+        return person_module.study(read, track, config.person, estimator=estimator)
+
+
+def canvas_size(size: Size, options: OutputOptions) -> Size:
+    """The result's (height, width), both even, for a picture of that size."""
+    height, width = size
+    if options.height is not None:
+        return even(options.height), even(round(width * options.height / height))
+    return fit_inside(size, options.longest)
+
+
+def retargeted(
+    config: VideoConfig,
+    driver: Path,
+    info: video.VideoInfo,
+    person: Person,
+    *,
+    device: str,
+    live: bool,
+    notes: list[str],
+    on_progress: OnProgress,
+) -> Iterator[Moment]:
+    """The driver's poses, one per frame, followed, smoothed and made the person's own."""
+    with (
+        closing(build_estimator(config.estimator, device)) as estimator,
+        closing(prefetch(video.read(driver), ahead=4)) as frames,
+    ):
+        watched = _told(frames, "poses", info.frames, on_progress)
+        smoothed = smooth.smooth(
+            follow.follow(watched, estimator, config.follow), config.smooth, live=live
+        )
+        yield from retarget.retarget(
+            smoothed, person.track, config.retarget,
+            driver_size=info.size, live=live, report=notes.append,
+        )  # fmt: skip
+
+
+def recorded(poses: Path, driver: Path, size: Size) -> Iterator[Moment]:
+    """The poses of a file, one per driver frame, in the result's pixels."""
+    times = [frame.time for frame in video.read(driver, size=(2, 2))]
+    yield from tracks.load(poses, times=times, size=size)
+
+
+def draw(
+    generator: Generator, code: object, moments: Iterable[Moment], canvas: Size, chunk: int
+) -> Iterator[Layer]:
+    """The person drawn for every moment, in chunks that never cross a cut; the state is carried along."""
+    state: object = None
+    for batch in _scene_chunks(moments, chunk):
+        if batch[0].cut:
+            state = None
+        poses = [_scaled(moment.pose, canvas, generator.size or canvas) for moment in batch]
+        drawn, state = generator.render(code, poses, state)
+        yield from _layers(drawn, batch, canvas)
+
+
+def finished(
+    config: VideoConfig, layers: Iterator[Layer], person: Person, driver: Path
+) -> Iterator[Frame]:
+    """Steadied, face-refined and composed pictures, in order."""
+    background = compose.kind(config.compose.background)
+    behind: Iterator[Frame] | None = None
+    if background == "driver":
+        behind = prefetch(video.read(driver, size=person.size), ahead=2)
+    elif background == "file":
+        path = Path(config.compose.background)
+        behind = iter([picture.read(path)]) if picture.is_picture(path) else video.read(path)
+    layers = face.refine(steady.steady(layers, config.steady), person, config.face)
+    yield from compose.compose(layers, config.compose, plate=person.plate, behind=behind)
+
+
+def provenance(config: VideoConfig) -> dict[str, str]:
+    """What made the file: the resolved config and the versions, as metadata for the container."""
+    packages = ("torch", "numpy", "av", "opencv-python-headless", "ai-edge-litert", "kornia")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    versions |= {"dance": dance.__version__, "python": platform.python_version()}
+    return {
+        "dance_config": config.model_dump_json(exclude_defaults=False),
+        "dance_versions": json.dumps(versions),
+    }
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()
+
+
+def _resized(frame: Frame, size: Size) -> Frame:
+    if frame.size == size:
+        return frame
+    shrinks = size[0] < frame.size[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    rgb = cv2.resize(frame.rgb, size[::-1], interpolation=how)
+    alpha = None if frame.alpha is None else cv2.resize(frame.alpha, size[::-1], interpolation=how)
+    return replace(frame, rgb=rgb, alpha=None if alpha is None else np.clip(alpha, 0, 1))
+
+
+def _scaled(pose: Pose, size: Size, wanted: Size) -> Pose:
+    if size == wanted:
+        return pose
+    factor = np.array([wanted[1] / size[1], wanted[0] / size[0]], np.float32)
+    depth = None if pose.depth is None else pose.depth * factor[1]
+    return replace(pose, xy=pose.xy * factor, depth=depth, region=None, mask=None)
+
+
+def _scene_chunks(moments: Iterable[Moment], size: int) -> Iterator[list[Moment]]:
+    batch: list[Moment] = []
+    for moment in moments:
+        if batch and (moment.cut or len(batch) == size):
+            yield batch
+            batch = []
+        batch.append(moment)
+    if batch:
+        yield batch
+
+
+def _layers(drawn: Drawn, batch: Sequence[Moment], canvas: Size) -> Iterator[Layer]:
+    rgbs = drawn.rgb.detach().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+    rgbs = rgbs.permute(0, 2, 3, 1).contiguous().cpu()
+    alphas = None if drawn.alpha is None else drawn.alpha.detach()[:, 0].float().cpu()
+    for i, moment in enumerate(batch):
+        rgb = rgbs[i].numpy()
+        alpha = None if alphas is None else alphas[i].numpy()
+        if rgb.shape[:2] != canvas:
+            rgb = cv2.resize(rgb, canvas[::-1], interpolation=cv2.INTER_CUBIC)
+            alpha = None if alpha is None else cv2.resize(alpha, canvas[::-1])
+        yield Layer(rgb, alpha, moment)
+
+
+def _kept(moments: Iterable[Moment], kept: list[Moment]) -> Iterator[Moment]:
+    for moment in moments:
+        kept.append(moment)
+        yield moment
+
+
+def _told(
+    items: Iterable[T],
+    stage: Literal["source", "poses", "render"],
+    total: int | None,
+    on_progress: OnProgress,
+) -> Iterator[T]:
+    """The same items, telling how many have passed."""
+    done = 0
+    on_progress(Progress(stage, 0, total))
+    for item in items:
+        yield item
+        done += 1
+        on_progress(Progress(stage, done, total))
+    on_progress(Progress(stage, done, done))
