@@ -41,12 +41,15 @@ def load(model: type[OptionsT], path: Path | None = None, sets: Sequence[str] = 
     origin = "--set" if path is None else str(path)
     for text in sets:
         key, equals, value = text.partition("=")
-        if not equals or not key.strip():
+        keys = [part.strip() for part in key.split(".")]
+        if not equals or not all(keys):
             raise ConfigError(
                 f"--set {text}: write it as key=value, for example retarget.mode=limbs"
             )
         try:
-            _put(values, key.strip().split("."), yaml.safe_load(value), text)
+            # A colour such as #00ff00 would be a comment to YAML.
+            parsed = value.strip() if value.lstrip().startswith("#") else yaml.safe_load(value)
+            _put(values, keys, parsed, text)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is not readable YAML") from error
     return check(model, values, origin if not sets else f"{origin} with --set" if path else "--set")
@@ -55,15 +58,31 @@ def load(model: type[OptionsT], path: Path | None = None, sets: Sequence[str] = 
 def check(model: type[OptionsT], values: dict[str, Any], origin: str) -> OptionsT:
     """The values as a model. Raises ConfigError with one line that starts with `origin`."""
     try:
-        return model.model_validate(values)
+        return model.model_validate(_completed(model, values))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = ", ".join(_known(model, first["loc"][:-1]))
             raise ConfigError(f"{origin}: unknown key {where!r}; known: {known}") from error
-        message = str(first["msg"])
-        raise ConfigError(f"{origin}: {where} = {first['input']!r}: {message}") from error
+        message = str(first["msg"]).removeprefix("Value error, ")
+        what = f"{where} = {first['input']!r}: " if where else ""
+        raise ConfigError(f"{origin}: {what}{message}") from error
+
+
+def _completed(model: type[BaseModel], values: Any) -> Any:
+    """The values, their sections completed from the model's own default sections.
+
+    So that `generator.options.height=256` keeps the name that the default generator has.
+    """
+    if not isinstance(values, dict):
+        return values
+    out = dict(values)
+    for key, field in model.model_fields.items():
+        default = field.default
+        if isinstance(default, BaseModel) and isinstance(out.get(key), dict):
+            out[key] = default.model_dump(exclude_unset=True) | _completed(type(default), out[key])
+    return out
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -82,7 +101,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _put(values: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
     for key in keys[:-1]:
-        values = values.setdefault(key, {})
+        if values.get(key) is None:
+            values[key] = {}
+        values = values[key]
         if not isinstance(values, dict):
             raise ConfigError(f"--set {text}: {key} is a value, not a section")
     values[keys[-1]] = value

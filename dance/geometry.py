@@ -15,7 +15,8 @@ def fit_inside(size: Size, longest: int) -> Size:
     """The size with its longer side at most `longest`, its proportions kept, both sides even and at least 2."""
     height, width = size
     scale = min(1.0, longest / max(height, width))
-    return even(round(height * scale)), even(round(width * scale))
+    limit = max(2, longest - longest % 2)
+    return min(limit, even(round(height * scale))), min(limit, even(round(width * scale)))
 
 
 def even(length: int) -> int:

@@ -34,18 +34,23 @@ def prefetch(items: Iterable[T], ahead: int = 4) -> Iterator[T]:
                 continue
         return False
 
-    def produce() -> None:
+    def work() -> None:
         iterator = iter(items)
         try:
             for item in iterator:
                 if not put(item):
                     break
-        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
-            failure.append(error)
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
+
+    def produce() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
+            failure.append(error)
+        finally:
             put(_END)
 
     thread = threading.Thread(target=produce, name="dance-prefetch", daemon=True)
