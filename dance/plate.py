@@ -1,0 +1,269 @@
+"""The clean plate: the place of the source picture or video without the person.
+
+From a video, the median of what is seen where the person is not, every sample first laid over the first
+one; from a photo, and wherever a video never shows the place, inpainting from the surroundings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dance import skeleton as sk
+from dance.inpaint import inpaint
+from dance.matte import disc, torso_length
+from dance.types import Array, Pose, Size
+
+log = logging.getLogger(__name__)
+
+_ECC_SIDE = 320
+_BLACK = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture the plate is made from: rgb (H, W, 3) uint8, and where the person is, (H, W) bool."""
+
+    rgb: Array
+    person: Array
+
+
+def person_area(alpha: Array, pose: Pose) -> Array:
+    """Where the person is with a margin, (H, W) bool: what of them a matte misses must not stay behind."""
+    unit = torso_length(pose)
+    area = cv2.dilate((alpha > 0.05).astype(np.uint8), disc(0.05 * unit + 1))
+    loose = np.zeros_like(area)
+    for joint in (sk.LEFT_WRIST, sk.RIGHT_WRIST, sk.LEFT_BIG_TOE, sk.RIGHT_BIG_TOE, sk.LEFT_HEEL, sk.RIGHT_HEEL):  # fmt: skip
+        if pose.score[joint] >= 0.3:
+            centre = tuple(int(v) for v in np.clip(np.round(pose.xy[joint]), -8000, 8000))
+            cv2.circle(loose, centre, max(2, round(0.4 * unit)), 1, -1)
+    # Fingers, shoes and what is held stick out of a matte furthest.
+    wider = cv2.dilate((alpha > 0.05).astype(np.uint8), disc(0.12 * unit + 1)) & loose
+    return (area | wider) > 0
+
+
+def from_photo(rgb: Array, person: Array, pose: Pose) -> Array:
+    """The plate of one picture, (H, W, 3) uint8: person and cast shadow replaced by their surroundings."""
+    shadow = cast_shadow(rgb, person, pose)
+    return inpaint(rgb, person | shadow)
+
+
+def cast_shadow(rgb: Array, person: Array, pose: Pose) -> Array:
+    """Where the person's shadow lies on the floor about their feet, (H, W) bool.
+
+    A shadow is darker than the floor is elsewhere in the same rows, of nearly the same hue, soft, and
+    hangs together with the feet. Only what is on both counts and not much wider than the person is taken.
+    """
+    none = np.zeros(person.shape, bool)
+    feet = [j for j in range(sk.LEFT_ANKLE, sk.RIGHT_HEEL + 1) if pose.score[j] >= 0.3]
+    if not feet or not person.any():
+        return none
+    unit = torso_length(pose)
+    points = pose.xy[feet]
+    height, width = person.shape
+    top = int(np.clip(points[:, 1].min() - 0.45 * unit, 0, height - 1))
+    bottom = int(np.clip(points[:, 1].max() + 0.35 * unit, top + 1, height))
+    left = int(np.clip(points[:, 0].min() - 2.2 * unit, 0, width - 1))
+    right = int(np.clip(points[:, 0].max() + 2.2 * unit, left + 1, width))
+    band = cv2.GaussianBlur(rgb[top:bottom], (0, 0), max(1.0, 0.02 * unit)).astype(np.float32)
+    lab = cv2.cvtColor(band / 255, cv2.COLOR_RGB2LAB)
+    free = ~person[top:bottom]
+    expected = _row_levels(lab, free, unit)
+    darker = (lab[..., 0] + 3) / (expected[..., 0] + 3)
+    hue = np.linalg.norm(lab[..., 1:] - expected[..., 1:], axis=-1)
+    smooth = cv2.GaussianBlur(darker, (0, 0), max(1.0, 0.03 * unit))
+    dark = (smooth < 0.86) & (darker < 0.95) & (hue < 14)
+    dark[:, :left], dark[:, right:] = False, False
+    dark &= free
+    count, labels = cv2.connectedComponents((dark | ~free).astype(np.uint8))
+    # A component counts where the person's feet stand in it.
+    standing = np.zeros(count, bool)
+    for x, y in np.round(points).astype(int):
+        y0, y1 = np.clip(
+            [y - top - round(0.1 * unit), y - top + round(0.12 * unit) + 1], 0, bottom - top
+        )
+        x0, x1 = np.clip([x - round(0.1 * unit), x + round(0.1 * unit) + 1], 0, width)
+        standing[np.unique(labels[y0:y1, x0:x1])] = True
+    standing[0] = False
+    found = standing[labels] & dark
+    # More than a shadow can be is something else: a dark floor, a carpet.
+    if found.mean() > 0.35:
+        return none
+    out = none.copy()
+    grown = cv2.dilate(found.astype(np.uint8), disc(0.07 * unit)) > 0
+    out[top:bottom] = grown & free
+    return out
+
+
+def _row_levels(lab: Array, free: Array, unit: float) -> Array:
+    """The floor's usual colour in each row, (h, 1, 3): the median where the person is not, smoothed."""
+    rows = np.full((lab.shape[0], 3), np.nan, np.float32)
+    for y in range(lab.shape[0]):
+        if free[y].sum() > 8:
+            rows[y] = np.median(lab[y, free[y]], axis=0)
+    seen = ~np.isnan(rows[:, 0])
+    if not seen.any():
+        return np.zeros((lab.shape[0], 1, 3), np.float32)
+    for channel in range(3):
+        rows[:, channel] = np.interp(
+            np.arange(len(rows)), np.flatnonzero(seen), rows[seen, channel]
+        )
+    smooth = cv2.GaussianBlur(rows[:, None], (1, 0), sigmaX=0.1, sigmaY=max(0.5, 0.03 * unit))
+    return np.asarray(smooth.reshape(-1, 1, 3), np.float32)
+
+
+def from_video(samples: Sequence[Sample]) -> tuple[Array, Array]:
+    """The plate in the camera of the first sample, and where it was really seen, (H, W) bool.
+
+    Samples that cannot be laid over the first one (another scene, a flash, a fade) are left out. Where
+    the camera moves, the first sample's own pixels stay, and only the person's place is filled.
+    """
+    first = samples[0]
+    bars = letter_box(first.rgb)
+    grey = _small_grey(first.rgb)
+    warps: list[Array | None] = []
+    before = np.eye(2, 3)
+    for sample in samples[1:]:
+        warp = _alignment(grey, first.person | bars, sample, before)
+        before = before if warp is None else warp
+        warps.append(warp)
+    moving = any(w is not None and not np.array_equal(w, np.eye(2, 3)) for w in warps)
+    laid = [Sample(first.rgb, first.person | bars)]
+    for sample, warp in zip(samples[1:], warps, strict=True):
+        placed = None if warp is None else _laid(sample, warp, bars)
+        if placed is not None and _fits(laid[0], placed):
+            laid.append(placed)
+    log.debug("plate: %d of %d samples fit, camera %s", len(laid), len(samples), moving)
+    plate, seen = robust_median(laid)
+    if moving:
+        keep = cv2.GaussianBlur((~laid[0].person).astype(np.float32), (0, 0), 2.0)
+        keep = np.where(laid[0].person, 0, np.clip(2 * keep - 1, 0, 1))[..., None]
+        plate = np.round(keep * first.rgb + (1 - keep) * plate).astype(np.uint8)
+    plate[bars] = first.rgb[bars]
+    filled = inpaint(plate, ~seen & ~bars, sources=seen & ~bars)
+    return filled, seen | bars
+
+
+def letter_box(rgb: Array) -> Array:
+    """The black bars at the picture's sides, (H, W) bool."""
+    bright = rgb.max(-1) > _BLACK
+    bars = np.zeros(bright.shape, bool)
+    for lines, cut in ((bright.mean(1) > 0.02, 0), (bright.mean(0) > 0.02, 1)):
+        lit = np.flatnonzero(lines)
+        if len(lit) and (lit[0] > 2 or lit[-1] < len(lines) - 3):
+            outside = np.ones(len(lines), bool)
+            # One line more: compression smears the bar's edge.
+            outside[lit[0] + 2 : lit[-1] - 1] = False
+            bars |= outside[:, None] if cut == 0 else outside[None, :]
+    return bars
+
+
+def _small_grey(rgb: Array) -> Array:
+    scale = min(1.0, _ECC_SIDE / max(rgb.shape[:2]))
+    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+
+
+def _alignment(grey: Array, covered: Array, sample: Sample, start: Array) -> Array | None:
+    """The (2, 3) map from the first sample's pixels to this one's; None where there is none.
+
+    The exact identity where the camera stood still, so that nothing is resampled without need.
+    """
+    other = _small_grey(sample.rgb)
+    size = (grey.shape[1], grey.shape[0])
+    free = cv2.resize((~sample.person).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    both = free & cv2.resize((~covered).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    if both.mean() < 0.1:
+        return None
+    scale = grey.shape[1] / sample.rgb.shape[1]
+    warp = start.astype(np.float32).copy()
+    warp[:, 2] *= scale
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
+    try:
+        likeness, warp = cv2.findTransformECC(
+            grey, other, warp, cv2.MOTION_AFFINE, criteria, both * 255, 5
+        )
+    except cv2.error:
+        # It found no step that makes the two pictures liker: they show different places, or nothing.
+        return _identity_if_alike(grey, other, both)
+    if likeness < 0.6:
+        return _identity_if_alike(grey, other, both)
+    full = np.asarray(warp, np.float64)
+    full[:, 2] /= scale
+    height, width = sample.person.shape
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], float)
+    moved = np.abs(corners @ full.T - corners[:, :2]).max()
+    if moved < 0.004 * max(height, width) and _alike(
+        grey, other, both, np.eye(2, 3)
+    ) <= 1.02 * _alike(grey, other, both, np.asarray(warp)):
+        return np.eye(2, 3)
+    return full if moved < 0.4 * max(height, width) else None
+
+
+def _alike(grey: Array, other: Array, both: Array, warp: Array) -> float:
+    """The mean difference of the two small pictures where both show the place, in grey values."""
+    size = (grey.shape[1], grey.shape[0])
+    moved = cv2.warpAffine(
+        other, warp.astype(np.float32), size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return float(np.abs(grey.astype(np.float32) - moved)[both > 0].mean())
+
+
+def _identity_if_alike(grey: Array, other: Array, both: Array) -> Array | None:
+    """The identity for two pictures of a featureless place (a white wall), which nothing can align."""
+    return np.eye(2, 3) if _alike(grey, other, both, np.eye(2, 3)) < 3 else None
+
+
+def _laid(sample: Sample, warp: Array, bars: Array) -> Sample:
+    """The sample in the first one's camera; what it does not show counts as covered."""
+    if np.array_equal(warp, np.eye(2, 3)):
+        return Sample(sample.rgb, sample.person | bars)
+    size: Size = sample.person.shape
+    shape = (size[1], size[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    rgb = cv2.warpAffine(sample.rgb, warp, shape, flags=flags)
+    # The sample's own bars move into the picture with it.
+    hidden = (sample.person | letter_box(sample.rgb)).astype(np.float32)
+    covered = cv2.warpAffine(hidden, warp, shape, flags=flags, borderValue=1) > 0.01
+    return Sample(rgb, covered | bars)
+
+
+def _fits(first: Sample, other: Sample) -> bool:
+    """Whether two laid samples agree where both show the place: no flash, no other scene."""
+    both = ~first.person & ~other.person
+    if both.mean() < 0.05:
+        return False
+    step = max(1, round(np.sqrt(both.sum() / 20000)))
+    a = first.rgb[::step, ::step][both[::step, ::step]].astype(np.float32)
+    b = other.rgb[::step, ::step][both[::step, ::step]].astype(np.float32)
+    return bool(len(a) and np.median(np.abs(a - b)) < 14)
+
+
+def robust_median(samples: Sequence[Sample]) -> tuple[Array, Array]:
+    """The per-pixel middle of the samples where the person is not, (H, W, 3) uint8, and where any is.
+
+    The middle is the mean of the values near the median: as robust as that, with less noise.
+    """
+    height, width = samples[0].person.shape
+    out = np.zeros((height, width, 3), np.uint8)
+    seen = np.zeros((height, width), bool)
+    rows = max(1, 2_000_000 // (width * len(samples)))
+    for top in range(0, height, rows):
+        part = slice(top, top + rows)
+        covered = np.stack([s.person[part] for s in samples], -1)
+        values = np.stack([s.rgb[part] for s in samples], -1).astype(np.int16)
+        values[np.broadcast_to(covered[:, :, None], values.shape)] = 999
+        values.sort(axis=-1)
+        count = (~covered).sum(-1)
+        middle = np.clip((count - 1) // 2, 0, None)[:, :, None, None]
+        median = np.take_along_axis(values, np.broadcast_to(middle, (*values.shape[:3], 1)), -1)
+        near = np.abs(values - median) <= 10
+        mean = (values * near).sum(-1) / np.maximum(near.sum(-1), 1)
+        out[part] = np.clip(np.round(mean), 0, 255)
+        seen[part] = count > 0
+    return out, seen
