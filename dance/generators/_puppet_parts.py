@@ -1,0 +1,241 @@
+"""Cuts a person's matte into segments of the body, along the silhouette and the edges in the picture."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numba import njit
+
+from dance.generators._puppet_figure import (
+    ENDS,
+    FOOT,
+    FORE,
+    HAND,
+    SHIN,
+    THIGH,
+    UPPER,
+    Figure,
+    Rest,
+    middle,
+)
+from dance.skeleton import (
+    LEFT_EAR,
+    LEFT_EYE,
+    LEFT_HEEL,
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    LEFT_SMALL_TOE,
+    NOSE,
+    RIGHT_EAR,
+    RIGHT_EYE,
+    RIGHT_HEEL,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    RIGHT_SMALL_TOE,
+)
+from dance.types import Array
+
+TRUNK, HEAD = 0, 1
+SEGMENTS = 14
+
+# Half widths of dressed limbs, in torso lengths: where the matte shows none, and as the limit of what it shows.
+_HALF = {UPPER: 0.115, FORE: 0.085, HAND: 0.085, THIGH: 0.17, SHIN: 0.115, FOOT: 0.1}
+_EDGE = 14.0  # how much further an edge of full contrast is than a plain pixel
+
+
+def segment(side: int, bone: int) -> int:
+    """The number of a limb's segment; trunk is 0, head 1."""
+    return 2 + 6 * side + bone
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Which segment every pixel belongs to.
+
+    label: (h, w) int8, -1 outside.  radius: (14,) half width of every segment in pixels.
+    present: (14,) bool, whether the segment's bone is seen in the picture.
+    """
+
+    label: Array
+    radius: Array
+    present: Array
+
+
+def cut(rgb: Array, alpha: Array, rest: Rest) -> Parts:
+    """The parts of a matte (h, w) in [0, 1] over a picture (h, w, 3) uint8; the rest is in its pixels."""
+    height, width = alpha.shape
+    figure, torso = rest.figure, rest.torso
+    inside = alpha > 0.5
+    present = _present(figure)
+    radius = _radii(inside, figure, torso, present)
+    seeds = _seeds(alpha.shape, figure, torso, radius, present)
+    domain = cv2.dilate((alpha > 0.02).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    smooth = cv2.bilateralFilter(np.ascontiguousarray(rgb), 7, 30, 3)
+    colour = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB).astype(np.float32)
+    label = _spread(
+        np.where(inside, seeds, -1).astype(np.int8), domain, inside, colour, _EDGE / 100
+    )
+    label[~domain] = -1
+    return Parts(label, radius, present)
+
+
+def _present(figure: Figure) -> Array:
+    present = np.ones(SEGMENTS, bool)
+    for side in (0, 1):
+        for bone in range(6):
+            a, b = ENDS[6 * side + bone]
+            present[segment(side, bone)] = figure.seen[a] and (
+                figure.seen[b] or bone in (HAND, FOOT)
+            )
+    return present
+
+
+def _radii(inside: Array, figure: Figure, torso: float, present: Array) -> Array:
+    """Half widths: from the bone to the nearer side of the matte, in the middle of the bone's length."""
+    radius = np.zeros(SEGMENTS)
+    radius[TRUNK], radius[HEAD] = 0.3 * torso, 0.2 * torso
+    height, width = inside.shape
+    steps = np.arange(1, max(2, int(0.5 * torso)))
+    for side in (0, 1):
+        for bone in range(6):
+            typical = _HALF[bone] * torso
+            i = segment(side, bone)
+            radius[i] = typical
+            a, b = (figure.xyz[p, :2] for p in ENDS[6 * side + bone])
+            axis = (b - a) / max(float(np.hypot(*(b - a))), 1e-6)
+            if not present[i] or bone in (HAND, FOOT) or np.hypot(*(b - a)) < typical:
+                continue
+            normal = np.array([-axis[1], axis[0]])
+            found = []
+            for share in np.linspace(0.35, 0.85, 9):
+                centre = a + share * (b - a)
+                reach = []
+                for sign in (1, -1):
+                    at = np.rint(centre + sign * steps[:, None] * normal).astype(int)
+                    ok = (
+                        (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
+                    )
+                    hit = np.zeros(len(at), bool)
+                    hit[ok] = inside[at[ok, 1], at[ok, 0]]
+                    reach.append(len(steps) if hit.all() else int(np.argmin(hit)))
+                # A joint beside the middle of its limb: the limb is as wide as both sides say, if both are free.
+                wide = sum(reach) / 2
+                found.append(wide if wide < 1.5 * typical else min(min(reach), 1.5 * typical))
+            radius[i] = float(np.clip(np.median(found), 0.5 * typical, 1.6 * typical))
+        radius[segment(side, HAND)] = max(radius[segment(side, FORE)], 0.7 * _HALF[HAND] * torso)
+    return radius
+
+
+def _seeds(
+    shape: tuple[int, int], figure: Figure, torso: float, radius: Array, present: Array
+) -> Array:
+    """(h, w) int8: pixels that surely belong to a segment if they are the person's, else -1."""
+    seeds = np.full(shape, -1, np.int8)
+    xyz = figure.xyz
+    chest = middle(xyz, LEFT_SHOULDER, RIGHT_SHOULDER)[:2]
+    hips = middle(xyz, LEFT_HIP, RIGHT_HIP)[:2]
+
+    def line(points: list[Array], thickness: float, value: int) -> None:
+        pixels = np.rint(np.array(points) * 8).astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(seeds, [pixels], False, value, max(1, round(thickness)), cv2.LINE_8, 3)
+
+    corners = [
+        xyz[p, :2] + share * (centre - xyz[p, :2])
+        for p, centre, share in (
+            (LEFT_SHOULDER, chest, 0.3), (RIGHT_SHOULDER, chest, 0.3),
+            (RIGHT_HIP, hips, 0.1), (LEFT_HIP, hips, 0.1),
+        )
+    ]  # fmt: skip
+    trunk_depth = (
+        xyz[LEFT_SHOULDER, 2] + xyz[RIGHT_SHOULDER, 2] + xyz[LEFT_HIP, 2] + xyz[RIGHT_HIP, 2]
+    ) / 4
+
+    def draw_trunk() -> None:
+        cv2.fillPoly(seeds, [np.rint(corners).astype(np.int32)], TRUNK)
+        line([*corners, corners[0]], 0.04 * torso, TRUNK)
+
+    def draw_head() -> None:
+        face = (middle(xyz, LEFT_EAR, RIGHT_EAR) + middle(xyz, LEFT_EYE, RIGHT_EYE) + xyz[NOSE])[
+            :2
+        ] / 3
+        cv2.circle(seeds, tuple(int(v) for v in np.rint(face)), round(0.13 * torso), HEAD, -1)
+
+    # Far segments first, so that what is in front of the trunk is not taken for it.
+    drawing = [(float(trunk_depth), draw_trunk), (float(xyz[NOSE, 2]), draw_head)]
+    for side in (0, 1):
+        for bone in range(6):
+            i = segment(side, bone)
+            if not present[i]:
+                continue
+            a, b = (xyz[p, :2] for p in ENDS[6 * side + bone])
+            thick = 2 * 0.55 * float(radius[i])
+            if bone == UPPER:
+                a = a + 0.4 * (b - a)
+            elif bone == THIGH:
+                a = a + 0.3 * (b - a)
+            elif bone in (FORE, SHIN):
+                a = a + 0.12 * (b - a)
+            elif bone == HAND:
+                a, b = a + 0.35 * (b - a), a + 0.9 * (b - a)
+            points = [a, b]
+            if bone == FOOT:
+                heel, toe = (
+                    (LEFT_HEEL, LEFT_SMALL_TOE) if side == 0 else (RIGHT_HEEL, RIGHT_SMALL_TOE)
+                )
+                points = [xyz[heel, :2], b, xyz[toe, :2]]
+                thick = 0.5 * thick
+            ends = ENDS[6 * side + bone]
+            # Arms hanging at the side are as deep as the trunk: in doubt they are in front.
+            near = 0.12 * torso if bone in (UPPER, FORE, HAND) else 0.0
+            depth = float(xyz[ends[0], 2] + xyz[ends[1], 2]) / 2 - near
+
+            def draw_limb(points: list[Array] = points, thick: float = thick, i: int = i) -> None:
+                line(points, thick, i)
+
+            drawing.append((depth, draw_limb))
+    for _, draw in sorted(drawing, key=lambda item: -item[0]):
+        draw()
+    return seeds
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _spread(seeds: Array, domain: Array, inside: Array, colour: Array, edge: float) -> Array:
+    """Every pixel of the domain takes the label of the seed nearest along paths inside it (Dijkstra)."""
+    height, width = seeds.shape
+    label = seeds.copy()
+    cost = np.full((height, width), np.float32(1e30), np.float32)
+    heap = [(np.float32(0.0), 0, 0)]
+    heap.pop()
+    for y in range(height):
+        for x in range(width):
+            if seeds[y, x] >= 0:
+                cost[y, x] = 0.0
+                heapq.heappush(heap, (np.float32(0.0), y, x))
+    while len(heap) > 0:
+        reached, y, x = heapq.heappop(heap)
+        if reached > cost[y, x]:
+            continue
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                v, u = y + dy, x + dx
+                if (dy == 0 and dx == 0) or v < 0 or u < 0 or v >= height or u >= width:
+                    continue
+                if not domain[v, u]:
+                    continue
+                length = 1.0 if dx == 0 or dy == 0 else 1.4142
+                if inside[v, u] and inside[y, x]:
+                    change = 0.0
+                    for c in range(3):
+                        change += abs(colour[v, u, c] - colour[y, x, c])
+                    length *= 1.0 + edge * change
+                else:
+                    length *= 30.0  # the soft rim belongs to what it surrounds, it is no bridge
+                onward = np.float32(reached + length)
+                if onward < cost[v, u]:
+                    cost[v, u] = onward
+                    label[v, u] = label[y, x]
+                    heapq.heappush(heap, (onward, v, u))
+    return label

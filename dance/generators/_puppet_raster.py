@@ -1,0 +1,153 @@
+"""Draws textured triangle meshes: compiled loops that release the interpreter lock."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from dance.types import Array
+
+_SUB = 2  # samples per pixel along each axis
+_SAME = 6.0  # samples of a pixel further apart in the texture (texels) come from different places
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _cubic(texture: Array, u: float, v: float, out: Array) -> None:
+    """The texture (h, w, 4) at (u, v) by Catmull-Rom interpolation, transparent outside."""
+    height, width = texture.shape[0], texture.shape[1]
+    out[:] = 0.0
+    left, top = int(np.floor(u)), int(np.floor(v))
+    if left < 1 or top < 1 or left > width - 3 or top > height - 3:
+        return
+    fx, fy = u - left, v - top
+    wx0 = fx * (-0.5 + fx * (1.0 - 0.5 * fx))
+    wx1 = 1.0 + fx * fx * (-2.5 + 1.5 * fx)
+    wx2 = fx * (0.5 + fx * (2.0 - 1.5 * fx))
+    wx3 = fx * fx * (-0.5 + 0.5 * fx)
+    for j in range(4):
+        if j == 0:
+            wy = fy * (-0.5 + fy * (1.0 - 0.5 * fy))
+        elif j == 1:
+            wy = 1.0 + fy * fy * (-2.5 + 1.5 * fy)
+        elif j == 2:
+            wy = fy * (0.5 + fy * (2.0 - 1.5 * fy))
+        else:
+            wy = fy * fy * (-0.5 + 0.5 * fy)
+        y = top - 1 + j
+        for c in range(4):
+            out[c] += wy * (
+                wx0 * texture[y, left - 1, c]
+                + wx1 * texture[y, left, c]
+                + wx2 * texture[y, left + 1, c]
+                + wx3 * texture[y, left + 2, c]
+            )
+    alpha = min(1.0, max(0.0, out[3]))
+    out[3] = alpha
+    for c in range(3):
+        out[c] = min(alpha, max(0.0, out[c]))
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def paint(
+    picture: Array,
+    texture: Array,
+    xy: Array,
+    depth: Array,
+    uv: Array,
+    triangles: Array,
+    facing: int,
+    opacity: float,
+) -> None:
+    """Draws one mesh underneath what the picture already shows (so: nearest mesh first).
+
+    picture: (H, W, 4) float32, premultiplied colour and alpha in [0, 1], changed in place.
+    texture: (h, w, 4) float32, premultiplied.  xy (n, 2), depth (n,), uv (n, 2) float32: where each
+    vertex is in the picture, how far away, and where in the texture (pixels).  triangles: (m, 3).
+    facing: only triangles whose turning sense has this sign are drawn; 0 draws all, the nearest wins.
+    """
+    height, width = picture.shape[0], picture.shape[1]
+    x_low, x_high, y_low, y_high = 1e9, -1e9, 1e9, -1e9
+    for i in range(xy.shape[0]):
+        x_low, x_high = min(x_low, xy[i, 0]), max(x_high, xy[i, 0])
+        y_low, y_high = min(y_low, xy[i, 1]), max(y_high, xy[i, 1])
+    left, top = max(0, int(np.floor(x_low))), max(0, int(np.floor(y_low)))
+    right, bottom = min(width, int(np.ceil(x_high)) + 1), min(height, int(np.ceil(y_high)) + 1)
+    if right <= left or bottom <= top:
+        return
+    rows, columns = (bottom - top) * _SUB, (right - left) * _SUB
+    near = np.full((rows, columns), np.float32(1e30), np.float32)
+    at = np.empty((rows, columns, 2), np.float32)
+
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        # Sample i of a row lies at pixel left + (i + .5) / _SUB - .5.
+        ax, ay = (xy[a, 0] - left + 0.5) * _SUB - 0.5, (xy[a, 1] - top + 0.5) * _SUB - 0.5
+        bx, by = (xy[b, 0] - left + 0.5) * _SUB - 0.5, (xy[b, 1] - top + 0.5) * _SUB - 0.5
+        cx, cy = (xy[c, 0] - left + 0.5) * _SUB - 0.5, (xy[c, 1] - top + 0.5) * _SUB - 0.5
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-4 or area * facing < 0:
+            continue
+        x0 = max(0, int(np.ceil(min(ax, min(bx, cx)))))
+        x1 = min(columns - 1, int(np.floor(max(ax, max(bx, cx)))))
+        y0 = max(0, int(np.ceil(min(ay, min(by, cy)))))
+        y1 = min(rows - 1, int(np.floor(max(ay, max(by, cy)))))
+        inverse = 1.0 / area
+        for y in range(y0, y1 + 1):
+            for x in range(x0, x1 + 1):
+                wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inverse
+                wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inverse
+                wa = 1.0 - wb - wc
+                if wa < -1e-5 or wb < -1e-5 or wc < -1e-5:
+                    continue
+                z = wa * depth[a] + wb * depth[b] + wc * depth[c]
+                if z < near[y, x]:
+                    near[y, x] = z
+                    at[y, x, 0] = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
+                    at[y, x, 1] = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
+
+    sample, colour = np.empty(4, np.float32), np.empty(4, np.float32)
+    for y in range(bottom - top):
+        for x in range(right - left):
+            if picture[top + y, left + x, 3] > 0.998:
+                continue
+            count = 0
+            u_sum, v_sum = 0.0, 0.0
+            u_low, u_high, v_low, v_high = 1e9, -1e9, 1e9, -1e9
+            for j in range(_SUB):
+                for i in range(_SUB):
+                    if near[y * _SUB + j, x * _SUB + i] < 1e29:
+                        u, v = at[y * _SUB + j, x * _SUB + i, 0], at[y * _SUB + j, x * _SUB + i, 1]
+                        count += 1
+                        u_sum, v_sum = u_sum + u, v_sum + v
+                        u_low, u_high = min(u_low, u), max(u_high, u)
+                        v_low, v_high = min(v_low, v), max(v_high, v)
+            if count == 0:
+                continue
+            if u_high - u_low < _SAME and v_high - v_low < _SAME:
+                _cubic(texture, u_sum / count, v_sum / count, colour)
+                share = opacity * count / (_SUB * _SUB)
+            else:
+                colour[:] = 0.0
+                for j in range(_SUB):
+                    for i in range(_SUB):
+                        if near[y * _SUB + j, x * _SUB + i] < 1e29:
+                            u = at[y * _SUB + j, x * _SUB + i, 0]
+                            v = at[y * _SUB + j, x * _SUB + i, 1]
+                            _cubic(texture, u, v, sample)
+                            for c in range(4):
+                                colour[c] += sample[c]
+                share = opacity / (_SUB * _SUB)
+            room = (1.0 - picture[top + y, left + x, 3]) * share
+            for c in range(4):
+                picture[top + y, left + x, c] += room * colour[c]
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def release(picture: Array, rgb: Array, alpha: Array) -> None:
+    """The premultiplied picture (H, W, 4) as rgb (3, H, W) in [-1, 1] and alpha (1, H, W), both float32."""
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            a = picture[y, x, 3]
+            alpha[0, y, x] = min(a, 1.0)
+            for c in range(3):
+                rgb[c, y, x] = min(1.0, 2.0 * picture[y, x, c] / a - 1.0) if a > 1e-3 else 0.0

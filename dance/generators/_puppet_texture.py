@@ -1,0 +1,137 @@
+"""What every part of a puppet looks like, also where the source picture does not show it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from dance.generators._puppet_figure import (
+    CHEST,
+    ENDS,
+    FORE,
+    HAND,
+    HEAD,
+    PELVIS,
+    SHIN,
+    THIGH,
+    UPPER,
+    Rest,
+    head_aside,
+)
+from dance.generators._puppet_parts import TRUNK, Parts, segment
+from dance.skeleton import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
+from dance.types import Array
+
+_PAD = 6  # transparent pixels around a texture, so that interpolation never reads beyond it
+
+
+def texture(
+    rgb: Array, alpha: Array, mine: Array, part: int, parts: Parts, rest: Rest
+) -> tuple[tuple[Array, Array], Array]:
+    """The premultiplied texture (h, w, 4) float32 of a part with its corner (x, y), and the pixels (H, W) it covers."""
+    hidden = _hidden(part, parts, rest) & ~mine
+    # A little of the neighbours keeps the cut between two touching parts closed.
+    rim = cv2.dilate(mine.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    covered = mine | hidden | rim
+    ys, xs = np.nonzero(covered)
+    top, left = max(0, ys.min() - 2), max(0, xs.min() - 2)
+    bottom, right = ys.max() + 3, xs.max() + 3
+    window = np.s_[top:bottom, left:right]
+    a = alpha[window]
+    known = mine[window] & (a > 0.95)
+    if known.sum() < 8:
+        known = mine[window]
+    filled = spread_colours(rgb[window].astype(np.float32) / 255, known)
+    opaque = np.where(hidden[window], 1.0, a)
+    soft = cv2.GaussianBlur(covered[window].astype(np.float32), (0, 0), 0.8)
+    opaque = (opaque * soft).astype(np.float32)
+    out = np.dstack([filled * opaque[..., None], opaque])
+    out = np.pad(out, ((_PAD, _PAD), (_PAD, _PAD), (0, 0)))
+    return (out.astype(np.float32), np.array([left - _PAD, top - _PAD])), covered & (
+        alpha > 0.004
+    ) | hidden
+
+
+def spread_colours(rgb: Array, known: Array) -> Array:
+    """The picture (h, w, 3) float32 with what is not known filled smoothly from what is (pull and push)."""
+    levels = [(np.where(known[..., None], rgb, 0).astype(np.float32), known.astype(np.float32))]
+    while min(levels[-1][1].shape) > 1:
+        colour, weight = levels[-1]
+        down = cv2.pyrDown(weight)
+        colour = cv2.pyrDown(colour * weight[..., None])
+        colour = colour / np.maximum(down, 1e-6)[..., None]
+        levels.append((colour, np.minimum(1.0, down * 4)))
+    out = levels[-1][0]
+    for colour, weight in reversed(levels[:-1]):
+        up = cv2.pyrUp(out, dstsize=(colour.shape[1], colour.shape[0]))
+        out = up + (colour - up) * np.minimum(1.0, weight)[..., None]
+    return np.asarray(np.where(known[..., None], rgb, np.clip(out, 0, 1)))
+
+
+def _hidden(part: int, parts: Parts, rest: Rest) -> Array:
+    """Pixels (H, W) where the part must be, but the picture shows something in front of it."""
+    height, width = parts.label.shape
+    hull = np.zeros((height, width), np.uint8)
+    xyz = rest.figure.xyz
+    arms = [segment(side, bone) for side in (0, 1) for bone in (UPPER, FORE, HAND)]
+    before = np.isin(parts.label, arms)
+    if part == 0:
+        down = rest.start[PELVIS] - rest.start[CHEST]
+        aside = np.array([down[1], -down[0]]) / np.hypot(*down) * 0.06 * rest.torso
+        sign = 1.0 if (xyz[LEFT_SHOULDER, :2] - xyz[RIGHT_SHOULDER, :2]) @ aside > 0 else -1.0
+        corners = [
+            xyz[LEFT_SHOULDER, :2], xyz[LEFT_HIP, :2] + 1.5 * sign * aside,
+            xyz[RIGHT_HIP, :2] - 1.5 * sign * aside, xyz[RIGHT_SHOULDER, :2],
+        ]  # fmt: skip
+        cv2.fillPoly(hull, [np.rint(corners).astype(np.int32)], 1)
+        return np.asarray((hull > 0) & before)
+    for side in (0, 1):
+        for bone, number in ((THIGH, 4 + 4 * side), (SHIN, 5 + 4 * side)):
+            i = segment(side, bone)
+            if part != number or not parts.present[i]:
+                continue
+            a, b = (np.rint(xyz[p, :2]).astype(int) for p in ENDS[6 * side + bone])
+            cv2.line(hull, a.tolist(), b.tolist(), 1, max(1, round(1.8 * float(parts.radius[i]))))
+            mine = xyz[list(ENDS[6 * side + bone]), 2].mean()
+            for rival in (THIGH, SHIN):
+                ends = list(ENDS[6 * (1 - side) + rival])
+                if xyz[ends, 2].mean() < mine - 0.1 * rest.torso:
+                    before = before | (parts.label == segment(1 - side, rival))
+            return np.asarray((hull > 0) & before)
+    return hull > 0
+
+
+def head_back(front: Array, rest: Rest, corner: Array) -> Array:
+    """A texture for the back of the head: the outline of the front, filled with what the top of the head shows."""
+    alpha = front[..., 3]
+    solid = alpha > 0.5
+    rows = np.flatnonzero(solid.any(1))
+    if len(rows) < 8:
+        return front.copy()
+    eyes = rest.start[HEAD][1] - corner[1]
+    top = int(rows[0])
+    brow = int(np.clip(eyes - 0.5 * (eyes - top), top + 4, rows[-1]))
+    low = int(np.clip(eyes + 0.75 * (eyes - top), brow, rows[-1]))
+    out = front.copy()
+    for y in range(top, low + 1):
+        here = np.flatnonzero(solid[y])
+        if not len(here):
+            continue
+        share = (y - top) / max(1, low - top)
+        from_row = top + 1 + share * (brow - top - 1)
+        source = np.flatnonzero(solid[round(from_row)])
+        if not len(source):
+            continue
+        u = (np.arange(front.shape[1]) - here.mean()) / max(1.0, np.ptp(here) / 2)
+        at = np.clip(
+            source.mean() + np.clip(u, -0.8, 0.8) * np.ptp(source) / 2, 0, front.shape[1] - 1
+        )
+        line = cv2.remap(
+            front,
+            at.astype(np.float32)[None],
+            np.full((1, len(at)), from_row, np.float32),
+            cv2.INTER_LINEAR,
+        )[0]
+        colour = line[:, :3] / np.maximum(line[:, 3:], 1e-3)
+        out[y, :, :3] = colour * alpha[y, :, None]
+    return out

@@ -1,0 +1,263 @@
+"""The default generator: the source picture itself as a jointed, bending puppet. Needs no training.
+
+The matte of a view is cut into parts of the body (`_puppet_parts`), every part becomes a textured mesh
+whose vertices hang on one or several bones (`_puppet_mesh`), the bones follow the pose (`_puppet_bones`),
+and the meshes are drawn nearest first (`_puppet_raster`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from dance.config import Options
+from dance.generators._puppet_bones import Motion, facing, foot_side, move, rotation
+from dance.generators._puppet_figure import (
+    ENDS,
+    FOOT,
+    FORE,
+    SHIN,
+    THIGH,
+    UPPER,
+    Figure,
+    Rest,
+    growth,
+    measure,
+    read,
+    standing,
+)
+from dance.generators._puppet_mesh import PARTS, Mesh, build_meshes
+from dance.generators._puppet_parts import cut
+from dance.generators._puppet_raster import paint, release
+from dance.skeleton import (
+    LEFT_EAR,
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    NOSE,
+    RIGHT_EAR,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+)
+from dance.types import Array, Drawn, Generator, Person, Pose, Size, View
+
+TRUNK, HEAD = 0, 1
+
+
+class Config(Options):
+    """Options of the puppet."""
+
+    workers: int = Field(2, ge=1, le=64, description="threads that draw")
+    fade: int = Field(6, ge=1, description="frames in which a limb that is lost or found fades")
+
+
+def build(config: Config, device: str) -> Generator:
+    """The puppet; it draws on the CPU whatever the device."""
+    return Puppet(config)
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """One view made movable: its rest as seen and mirrored, and its meshes, in pixels of the whole picture."""
+
+    rest: Rest
+    mirrored: Rest
+    meshes: Sequence[Mesh]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The person as puppets."""
+
+    size: Size
+    rigs: Sequence[Rig]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the previous frame leaves to the next.
+
+    points: (25, 3) of its figure.  scale: its size.  back: whether the person is seen from behind.
+    flips: which feet are mirrored.  order: parts, nearest first.  opacity: (10,) of every part.
+    """
+
+    points: Array
+    scale: float
+    back: bool
+    flips: tuple[bool, bool]
+    order: tuple[int, ...]
+    opacity: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """What is drawn for one pose."""
+
+    rig: Rig
+    motion: Motion
+    memory: Memory
+
+
+class Puppet:
+    """See the module."""
+
+    size: Size | None = None
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def encode(self, person: Person) -> Code:
+        """Cuts and rigs every view of the person."""
+        rigs = [rig for view in person.views if (rig := _rig(view)) is not None]
+        return Code(person.size, rigs)
+
+    def render(
+        self, code: Code, poses: Sequence[Pose], state: Memory | None
+    ) -> tuple[Drawn, Memory | None]:
+        """Draws the poses; see `types.Generator`."""
+        shots: list[_Shot | None] = []
+        for pose in poses:
+            shot = self._plan(code, pose, state)
+            state = shot.memory if shot is not None else None
+            shots.append(shot)
+        rgb = np.zeros((len(poses), 3, *code.size), np.float32)
+        alpha = np.zeros((len(poses), 1, *code.size), np.float32)
+
+        def draw(i: int) -> None:
+            shot = shots[i]
+            if shot is not None:
+                _draw(shot, code.size, rgb[i], alpha[i])
+
+        if self.config.workers > 1 and len(poses) > 1:
+            with ThreadPoolExecutor(self.config.workers, "puppet") as pool:
+                list(pool.map(draw, range(len(poses))))
+        else:
+            for i in range(len(poses)):
+                draw(i)
+        return Drawn(torch.from_numpy(rgb), torch.from_numpy(alpha)), state
+
+    def _plan(self, code: Code, pose: Pose, before: Memory | None) -> _Shot | None:
+        """How to draw one pose; None where there is nothing to draw."""
+        if not code.rigs or not (pose.score[:23] > 0).any():
+            return None
+        rig = code.rigs[0]
+        figure = read(pose, rig.rest.figure.xyz if before is None else before.points)
+        scale = growth(rig.rest, figure)
+        if before is not None:
+            scale = float(np.exp(0.5 * np.log(scale) + 0.5 * np.log(before.scale)))
+        turn = facing(rig.rest, figure, scale).real
+        back = turn < 0 if before is None else turn < (0.2 if before.back else -0.2)
+        rest = rig.mirrored if back else rig.rest
+        flips = tuple(
+            _flip(rest, figure, side, scale, before is not None and before.flips[side])
+            for side in (0, 1)
+        )
+        depth = _depths(figure, rest.torso * scale)
+        order = _order(depth, None if before is None else before.order, 0.05 * rest.torso * scale)
+        wanted = np.array([_visible(figure, part) for part in range(len(PARTS))], np.float64)
+        if before is not None:
+            step = 1 / self.config.fade
+            wanted = before.opacity + np.clip(wanted - before.opacity, -step, step)
+        memory = Memory(figure.xyz, scale, bool(back), (flips[0], flips[1]), order, wanted)
+        return _Shot(rig, move(rest, figure, scale, memory.flips), memory)
+
+
+def _rig(view: View) -> Rig | None:
+    """The view as a puppet; None where it shows no joint or no person."""
+    if not (view.pose.score[:23] > 0).any() or not (view.alpha > 0.5).any():
+        return None
+    figure = read(view.pose, standing())
+    rest = measure(figure)
+    parts = cut(view.frame.rgb, view.alpha, rest)
+    return Rig(
+        rest, measure(figure, mirrored=True), build_meshes(view.frame.rgb, view.alpha, rest, parts)
+    )
+
+
+def _flip(rest: Rest, figure: Figure, side: int, scale: float, before: bool) -> bool:
+    """Whether a foot is mirrored: its toes point to the other side than in the source picture."""
+    was, now = foot_side(rest.figure, side, rest.torso), foot_side(figure, side, rest.torso * scale)
+    if abs(was) < 0.1:
+        return False
+    if abs(now) < 0.07:
+        return before
+    return was * now < 0
+
+
+def _depths(figure: Figure, torso: float) -> Array:
+    """How far away each part is, in pixels; arms a little nearer than they are, in doubt they are in front."""
+    z = figure.xyz[:, 2]
+    depth = np.zeros(len(PARTS))
+    depth[TRUNK] = z[[LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP]].mean()
+    depth[HEAD] = z[[NOSE, LEFT_EAR, RIGHT_EAR]].mean()
+    for side in (0, 1):
+        for k, bone in enumerate((UPPER, FORE, THIGH, SHIN)):
+            a, b = ENDS[6 * side + bone]
+            near = 0.1 * torso if bone == FORE else 0.05 * torso if bone == UPPER else 0.0
+            depth[2 + 4 * side + k] = (z[a] + z[b]) / 2 - near
+    return depth
+
+
+def _order(depth: Array, before: tuple[int, ...] | None, margin: float) -> tuple[int, ...]:
+    """Parts from near to far; two change places only when their depths differ by more than the margin."""
+    if before is None:
+        return tuple(int(i) for i in np.argsort(depth, kind="stable"))
+    order = list(before)
+    for _ in order:
+        for i in range(len(order) - 1):
+            if depth[order[i]] > depth[order[i + 1]] + margin:
+                order[i], order[i + 1] = order[i + 1], order[i]
+    return tuple(order)
+
+
+def _visible(figure: Figure, part: int) -> bool:
+    if part in (TRUNK, HEAD):
+        return True
+    side, k = divmod(part - 2, 4)
+    a, b = ENDS[6 * side + (UPPER, FORE, THIGH, SHIN)[k]]
+    return bool(figure.seen[a] and figure.seen[b])
+
+
+def _draw(shot: _Shot, size: Size, rgb: Array, alpha: Array) -> None:
+    """Draws one shot into rgb (3, H, W) and alpha (1, H, W)."""
+    memory, motion = shot.memory, shot.motion
+    picture = np.zeros((*size, 4), np.float32)
+    rest = shot.rig.mirrored if memory.back else shot.rig.rest
+    level = int(np.clip(np.floor(np.log2(1.2 / max(memory.scale, 1e-3))), 0, 3))
+    meshes = {mesh.part: mesh for mesh in shot.rig.meshes}
+    for part in memory.order:
+        mesh = meshes.get(part)
+        if mesh is None or memory.opacity[part] <= 0:
+            continue
+        xy, depth = _place(mesh, rest, motion)
+        uv = (mesh.uv + 0.5) / 2**level - 0.5
+        facing = 0 if mesh.closed else (-1 if memory.back else 1)
+        paint(
+            picture, mesh.textures[level], xy.astype(np.float32), depth.astype(np.float32),
+            uv.astype(np.float32), mesh.triangles, facing, float(memory.opacity[part]),
+        )  # fmt: skip
+    release(picture, rgb, alpha)
+
+
+def _place(mesh: Mesh, rest: Rest, motion: Motion) -> tuple[Array, Array]:
+    """Where the vertices of a mesh go, (n, 2), and how far away they are, (n,)."""
+    mirror = np.array([-1.0 if rest.mirrored else 1.0, 1.0])
+    points, pivot = mesh.points * mirror, mesh.pivot * mirror
+    matrices = rotation(motion.angle) @ motion.stretch
+    shifts = motion.start - (matrices @ rest.start[..., None])[..., 0]
+    weights = mesh.weights
+    # Bones agree on where their joint goes; about it, angles are blended instead of matrices, so
+    # that a bent joint keeps its width.
+    moved = np.einsum("nij,nj->ni", np.tensordot(weights, matrices, 1), pivot) + weights @ shifts
+    about = rotation(weights @ motion.angle) @ np.tensordot(weights, motion.stretch, 1)
+    xy = moved + np.einsum("nij,nj->ni", about, points - pivot)
+    xy = xy + (weights @ motion.relief) * mesh.relief[:, None]
+    away = weights @ motion.away
+    base = weights @ (motion.away[:, :2] * rest.start).sum(1)
+    depth = (away[:, :2] * points).sum(1) + away[:, 2] * mesh.relief - base
+    return xy, depth
