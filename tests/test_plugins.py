@@ -36,7 +36,7 @@ def test_only_the_chosen_module_is_imported(package: str) -> None:
 
 @pytest.mark.parametrize("name", ["third", "_blocks", "first.more", "", "../first"])
 def test_an_unknown_name_lists_those_there_are(package: str, name: str) -> None:
-    with pytest.raises(InputError, match="no generator named .*there are: broken, first, second"):
+    with pytest.raises(InputError, match=r"no generator named .*there are: broken, first, second"):
         plugins.load(package, name)
 
 

@@ -20,9 +20,9 @@ def test_the_torso_is_measured_from_the_middle_of_the_shoulders_to_the_middle_of
 def test_an_error_of_a_tenth_of_the_torso_is_a_tenth() -> None:
     truth = walk()
     torso = motion.torso_lengths(truth)
-    assert motion.mean_error(truth + [3, 4], truth, torso) == pytest.approx(0.1)
-    assert motion.pck(truth + [3, 4], truth, torso) == 1
-    assert motion.pck(truth + [30, 40], truth, torso) == 0
+    assert motion.mean_error(truth + np.array([3, 4]), truth, torso) == pytest.approx(0.1)
+    assert motion.pck(truth + np.array([3, 4]), truth, torso) == 1
+    assert motion.pck(truth + np.array([30, 40]), truth, torso) == 0
 
 
 def test_joints_left_out_do_not_count() -> None:
