@@ -18,6 +18,8 @@ from dance.types import Array
 _HALF = 2
 # A match this share of the picture's height away costs as much as this many grey values of difference.
 _ROW_COST = 60.0
+# How much a pixel not yet known counts in a comparison while the hole is first filled.
+_GUESS = 0.12
 
 
 def inpaint(rgb: Array, hole: Array, *, sources: Array | None = None, finest: int = 240) -> Array:
@@ -174,41 +176,66 @@ def _offsets(width: int) -> Array:
 
 
 def _peeled(level: _Level, generator: np.random.Generator) -> _Level:
-    """The level with the hole filled from its rim inwards, a layer at a time.
+    """The level with the hole filled from its rim inwards, best known places first.
 
-    Only what is already known counts in the comparison, so that what the hole was filled with before
-    (a mean of everything around it, like nothing in the picture) does not choose the patches.
+    What is known counts fully in the comparison; what is not counts a little, with the colours seen
+    along its row and column, so that a patch with hardly anything known is not chosen by chance.
     """
     candidates = np.flatnonzero(level.usable)
     if len(candidates) > 4000:
         candidates = np.sort(generator.choice(candidates, 4000, replace=False))
     width = level.hole.shape[1]
     offsets = _offsets(width)
-    flat = level.picture.reshape(-1, 3).copy()
-    sources = flat[candidates[:, None] + offsets]
+    flat = _directional(level.picture, level.hole).reshape(-1, 3)
+    sources = flat[candidates[:, None] + offsets].reshape(len(candidates), -1)
     known = ~level.hole.ravel()
     frame = np.zeros(level.hole.shape, np.uint8)
     frame[_HALF:-_HALF, _HALF:-_HALF] = 1
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     while True:
-        grown = cv2.dilate(known.reshape(level.hole.shape).astype(np.uint8), cross) & frame
-        rim = np.flatnonzero((grown.ravel() > 0) & ~known)
+        grown = cv2.dilate(known.reshape(level.hole.shape).astype(np.uint8), cross)
+        rim = np.flatnonzero((grown.ravel() > 0) & (frame.ravel() > 0) & ~known)
         if not len(rim):
             break
         around = rim[:, None] + offsets
-        share = np.repeat(known[around].astype(np.float32), 3, 1)
+        share = known[around].mean(1)
+        ripe = share >= np.median(share)
+        rim, around = rim[ripe], around[ripe]
+        weight = np.repeat(np.where(known[around], 1, _GUESS).astype(np.float32), 3, 1)
         wanted = flat[around].reshape(len(rim), -1)
-        rows = sources.reshape(len(candidates), -1)
-        cost = (
-            share @ (rows**2).T
-            - 2 * (share * wanted) @ rows.T
-            + (share * wanted**2).sum(1)[:, None]
-        )
-        cost = cost / np.maximum(share.sum(1), 1)[:, None]
+        cost = weight @ (sources**2).T - 2 * (weight * wanted) @ sources.T
+        cost = (cost + (weight * wanted**2).sum(1)[:, None]) / weight.sum(1)[:, None]
         cost += _row_cost(rim[:, None], candidates[None], level)
         flat[rim] = flat[candidates[cost.argmin(1)]]
         known[rim] = True
     return replace(level, picture=flat.reshape(level.picture.shape))
+
+
+def _directional(picture: Array, hole: Array) -> Array:
+    """The picture with the hole filled by what its rows and columns show at the hole's sides.
+
+    The nearer side counts more, and rows more than columns: floors, walls and horizons go along rows.
+    """
+    free = (~hole).astype(np.float32)
+    total = cv2.blur(picture * free[..., None], (3, 3))
+    # The rim's colours are averaged over the known of a few pixels, against noise.
+    calm = np.where(hole[..., None], 0, total / np.maximum(cv2.blur(free, (3, 3)), 1e-6)[..., None])
+    colours = np.zeros_like(picture)
+    weights = np.zeros((*hole.shape, 1), np.float32)
+    for axis, trust in ((1, 1.0), (0, 0.15)):
+        for flip in (False, True):
+            a = np.flip(calm, axis) if flip else calm
+            closed = np.flip(hole, axis) if flip else hole
+            place = np.arange(hole.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
+            last = np.maximum.accumulate(np.where(closed, -1, place), axis)
+            seen = last >= 0
+            colour = np.take_along_axis(a, np.maximum(last, 0)[..., None], axis)
+            weight = np.where(seen, trust / (place - last + 1.0) ** 1.5, 0)[..., None]
+            colour, weight = (np.flip(x, axis) if flip else x for x in (colour, weight))
+            colours += (colour * weight).astype(np.float32)
+            weights += weight.astype(np.float32)
+    found = hole[..., None] & (weights > 0)
+    return np.where(found, colours / np.maximum(weights, 1e-9), picture)
 
 
 def _first_match(level: _Level, generator: np.random.Generator) -> Array:
