@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -146,6 +147,7 @@ def make_video(
     notes: list[str] = []
 
     person = read_person(config, source, info.size, device, on_progress=on_progress)
+    seen: list[Moment] = []
     kept: list[Moment] = []
     with ExitStack() as stack:
         if extras.poses is not None:
@@ -153,14 +155,17 @@ def make_video(
         else:
             moments = retargeted(
                 config, driver, info, person,
-                device=device, live=live, notes=notes, on_progress=on_progress,
+                device=device, live=live, seen=seen, notes=notes, on_progress=on_progress,
             )  # fmt: skip
         stack.enter_context(closing(moments))
         if not live:
             track = Track.gather(moments, person.size)
             follow.require_found(track, driver)
             if extras.preview is not None:
-                sheets.preview(driver, person, track, extras.preview, overwrite=overwrite)
+                sheets.preview(
+                    driver, person, track, extras.preview,
+                    driver_track=Track.gather(seen, info.size) if seen else None, overwrite=overwrite,
+                )  # fmt: skip
             moments = iter(track)
         code = generator.encode(person)
         layers = draw(
@@ -244,6 +249,9 @@ def check_paths(
             video.check_output(path, video.Encoding(), overwrite=overwrite)
     if extras.save_poses is not None:
         tracks.check_output(extras.save_poses, overwrite=overwrite)
+    background = config.compose.background
+    if compose.background_kind(background) == "file" and not Path(background).exists():
+        raise InputError(f"compose.background {background!r}: there is no such file")
     if live and extras.preview is not None:
         raise InputError("--preview needs all poses before rendering; it cannot go with --live")
 
@@ -260,7 +268,7 @@ def read_person(
     photo = picture.read(source) if picture.is_picture(source) else None
     info = None if photo else video.probe(source)
     size = photo.size if photo else info.size  # type: ignore[union-attr]
-    on_driver = compose.kind(config.compose.background) == "driver"
+    on_driver = compose.background_kind(config.compose.background) == "driver"
     canvas = canvas_size(driver_size if on_driver else size, config.output)
     inner = fit_inside(size, max(canvas)) if on_driver else canvas
 
@@ -294,10 +302,15 @@ def retargeted(
     *,
     device: str,
     live: bool,
+    seen: list[Moment],
     notes: list[str],
     on_progress: OnProgress,
 ) -> Iterator[Moment]:
-    """The driver's poses, one per frame, followed, smoothed and made the person's own."""
+    """The driver's poses, one per frame, followed, smoothed (`seen` keeps these) and made the person's own."""
+    options = config.retarget
+    if config.compose.background == "driver" and "place" not in options.model_fields_set:
+        # On the driver's own background the person belongs where the driver danced.
+        options = options.model_copy(update={"place": "driver"})
     with (
         closing(build_estimator(config.estimator, device)) as estimator,
         closing(prefetch(video.read(driver), ahead=4)) as frames,
@@ -307,7 +320,7 @@ def retargeted(
             follow.follow(watched, estimator, config.follow), config.smooth, live=live
         )
         yield from retarget.retarget(
-            smoothed, person.track, config.retarget,
+            _kept(smoothed, seen), person.track, options,
             driver_size=info.size, live=live, report=notes.append,
         )  # fmt: skip
 
@@ -335,15 +348,18 @@ def finished(
     config: VideoConfig, layers: Iterator[Layer], person: Person, driver: Path
 ) -> Iterator[Frame]:
     """Steadied, face-refined and composed pictures, in order."""
-    background = compose.kind(config.compose.background)
-    behind: Iterator[Frame] | None = None
-    if background == "driver":
-        behind = prefetch(video.read(driver, size=person.size), ahead=2)
-    elif background == "file":
-        path = Path(config.compose.background)
-        behind = iter([picture.read(path)]) if picture.is_picture(path) else video.read(path)
+    driver_frames: Iterator[Frame] | None = None
+    backdrop: Callable[[], Iterator[Frame]] | None = None
+    kind = compose.background_kind(config.compose.background)
+    if kind == "driver":
+        driver_frames = prefetch(video.read(driver, size=person.size), ahead=2)
+    elif kind == "file":
+        backdrop = partial(_opened, Path(config.compose.background))
     layers = face.refine(steady.steady(layers, config.steady), person, config.face)
-    yield from compose.compose(layers, config.compose, plate=person.plate, behind=behind)
+    yield from compose.compose(
+        layers, plate=person.plate, options=config.compose,
+        driver_frames=driver_frames, backdrop=backdrop,
+    )  # fmt: skip
 
 
 def provenance(config: VideoConfig) -> dict[str, str]:
@@ -359,6 +375,10 @@ def provenance(config: VideoConfig) -> dict[str, str]:
 
 def _same(path: Path, other: Path) -> bool:
     return path.resolve() == other.resolve()
+
+
+def _opened(path: Path) -> Iterator[Frame]:
+    return iter([picture.read(path)]) if picture.is_picture(path) else video.read(path)
 
 
 def _resized(frame: Frame, size: Size) -> Frame:
