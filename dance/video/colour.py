@@ -79,16 +79,20 @@ class Converter:
         rgb = pixels[..., :3]
         opaque = None
         if alpha:
-            top = np.iinfo(pixels.dtype).max
-            opaque = pixels[..., 3].astype(np.float32) / top
+            opaque = pixels[..., 3].astype(np.float32) / (255 if mapping is None else 65535)
         return mapping(rgb) if mapping is not None else np.ascontiguousarray(rgb), opaque
 
     def _matrix(self, frame: av.VideoFrame) -> Colorspace | None:
         """The YUV matrix where the picture does not say: BT.601 for small pictures and JPEG, else BT.709."""
         if frame.colorspace != _UNSAID:
             return None
-        small = frame.width < 1280 and frame.height <= 576
-        return Colorspace.ITU601 if small or self._codec == "mjpeg" else Colorspace.ITU709
+        large = is_large((frame.height, frame.width)) and self._codec != "mjpeg"
+        return Colorspace.ITU709 if large else Colorspace.ITU601
+
+
+def is_large(stored: Size) -> bool:
+    """Whether a picture of that size, whose matrix is not told, is taken as high definition (BT.709)."""
+    return stored[0] > 576 or stored[1] >= 1280
 
 
 def _interpolation(source: Size, target: Size) -> Interpolation:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -12,16 +14,18 @@ import cv2
 import numpy as np
 from av.filter import Graph
 
-from dance.types import Array, Frame, Size
-from dance.video.colour import Converter
+from dance.types import Array, Frame, InputError, Size
+from dance.video.colour import Converter, is_large
 from dance.video.probe import (
     Turn,
+    alpha_beside,
     has_alpha,
     listed_frames,
     nothing_decodes,
     open_input,
     origin,
     pixel_aspect,
+    probe,
     shown_size,
     turn_of,
     video_stream,
@@ -31,9 +35,10 @@ log = logging.getLogger(__name__)
 
 # A step back in time longer than this is a broken clock (a joined recording), not a misplaced frame.
 _CLOCK_BREAK = Fraction(1)
+_SAME_TIME = 1e-3  # seconds; decord tells times as 32-bit floats
 
 
-def read(path: Path, *, size: Size | None = None) -> Iterator[Frame]:
+def read(path: Path, *, size: Size | None = None) -> Generator[Frame, None, None]:
     """The frames a player shows, in order, upright, with square pixels, in sRGB, at their exact times.
 
     size: (height, width) to scale them to on the way; None leaves them as large as they are shown.
@@ -63,6 +68,7 @@ def _decoded(
 ) -> Iterator[av.VideoFrame]:
     """Every frame that decodes; what does not is noted in `trouble`."""
     packets = container.demux(stream)
+    decoder = _decoder(stream)
     while True:
         try:
             packet = next(packets)
@@ -72,14 +78,28 @@ def _decoded(
             # The demuxer cannot go on; the decoder still holds frames.
             trouble.append(str(error))
             break
+        if packet.is_corrupt and "mp4" in container.format.name:
+            # The file ends within it. Decoding it would, with several threads, lose whole frames before it.
+            trouble.append("a packet is cut off")
+            continue
         try:
-            yield from packet.decode()
-        except av.error.InvalidDataError as error:
+            yield from decoder.decode(packet)
+        except av.error.FFmpegError as error:
             trouble.append(str(error))
     try:
-        yield from stream.codec_context.decode(None)
+        yield from decoder.decode(None)
     except av.error.FFmpegError as error:
         trouble.append(str(error))
+
+
+def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """The stream's decoder, or one that also sees the alpha a WebM stream carries beside its pictures."""
+    if not (alpha_beside(stream) and stream.codec_context.codec.canonical_name in ("vp8", "vp9")):
+        return stream.codec_context
+    library = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[stream.codec_context.codec.canonical_name]
+    decoder = av.CodecContext.create(library, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    return decoder
 
 
 def _deinterlaced(frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
@@ -175,13 +195,84 @@ def turned(image: Array, turn: Turn) -> Array:
 
 
 def pick(path: Path, indices: Sequence[int], *, size: Size | None = None) -> list[Frame]:
-    """The frames of these numbers, in the order asked for; the same as `read` gives.
+    """The frames of these numbers, in the order asked for, with the numbers and times `read` gives them.
 
+    Plain files are not decoded from the start: decord goes straight to the frames. Its colours differ
+    from those of `read` by rounding, one or two levels.
     Raises InputError as `read` does, and for a number the file does not have.
     """
-    wanted = set(indices)
-    found: dict[int, Frame] = {}
-    for frame in read(path, size=size):
-        if frame.index in wanted:
-            found[frame.index] = frame
+    if not indices:
+        return []
+    times = _plain_times(path)
+    found = {} if times is None else _jumped(path, times, indices, size)
+    if not found:
+        last = max(indices)
+        with closing(read(path, size=size)) as frames:
+            found = {
+                frame.index: frame for frame in islice(frames, last + 1) if frame.index in indices
+            }
+    for index in indices:
+        if index not in found:
+            raise InputError(f"{path}: has no frame {index}; its frames are numbered from 0")
     return [found[index] for index in indices]
+
+
+def _plain_times(path: Path) -> list[Fraction] | None:
+    """The times of all frames of a file decord shows as `read` does; None for any other file.
+
+    decord knows no edit lists, turns, pixel shapes, fields, alpha or HDR, and takes untold colours as BT.601.
+    """
+    info = probe(path)
+    told = info.matrix in (1, 5, 6) or (info.matrix == 2 and not is_large(info.stored_size))
+    plain = (
+        info.turn == Turn()
+        and info.pixel_aspect == 1
+        and info.pixel_format == "yuv420p"
+        and info.primaries in (1, 2, 5, 6)
+        and told
+        and not (info.full_range or info.interlaced or info.has_alpha)
+        and info.start == 0
+    )
+    if not plain or "mp4" not in info.container:
+        return None
+    with open_input(path) as container:
+        stream = video_stream(container, path)
+        if len(stream.index_entries) != info.frames:
+            return None
+        base = Fraction(stream.time_base or 1)
+        stamps = [packet.pts for packet in container.demux(stream) if packet.size]
+    if None in stamps or len(set(stamps)) != info.frames:
+        return None
+    return [stamp * base for stamp in sorted(stamp for stamp in stamps if stamp is not None)]
+
+
+def _jumped(
+    path: Path, times: Sequence[Fraction], indices: Sequence[int], size: Size | None
+) -> dict[int, Frame]:
+    """The frames by number through decord; none at all where it disagrees on how many there are or when."""
+    # Imported late: it brings a second FFmpeg, which nothing else needs.
+    import decord
+
+    wanted = sorted({index for index in indices if 0 <= index < len(times)})
+    try:
+        reader = decord.VideoReader(str(path), ctx=decord.cpu(0))
+        if len(reader) != len(times):
+            return {}
+        frames = {}
+        for index in wanted:
+            start, _ = reader.get_frame_timestamp(index)
+            if abs(float(start) - float(times[index])) > _SAME_TIME:
+                return {}
+            rgb = reader[index].asnumpy()
+            frames[index] = Frame(rgb if size is None else resized(rgb, size), times[index], index)
+        return frames
+    except decord.DECORDError as error:
+        log.info("%s: decord cannot read it (%s); it is read from the start", path, error)
+        return {}
+
+
+def resized(rgb: Array, size: Size) -> Array:
+    """The picture at another (height, width): averaged where it shrinks, interpolated where it grows."""
+    smaller = size[0] <= rgb.shape[0] and size[1] <= rgb.shape[1]
+    way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, (size[1], size[0]), interpolation=way))

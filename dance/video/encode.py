@@ -171,6 +171,8 @@ def _encode(
     opening = list(islice(items, 2))
     if not opening:
         raise InputError(f"{path}: there is not one frame to write")
+    # SVT-AV1 tells about itself on stderr, past every log; it can only be asked not to in this way.
+    os.environ.setdefault("SVT_LOG", "1")
     rate = _rate(opening, end)
     suffix = path.suffix.lower()
     options = (
@@ -202,7 +204,7 @@ def _encode_all(
     """Encodes the frames and writes them between the sound; returns how many there were."""
     lengths: dict[int, int] = {}
 
-    def mux(packets: Iterable[Packet]) -> None:
+    def mux(packets: Iterable[Packet[av.VideoStream]]) -> None:
         for packet in packets:
             assert packet.pts is not None and packet.dts is not None
             packet.duration = lengths.pop(packet.pts)
@@ -290,10 +292,12 @@ def _options(encoding: Encoding, alpha: bool) -> dict[str, str]:
     """The encoder's own options."""
     encoder = _ENCODERS[encoding.codec]
     crf = str(encoder.crf if encoding.crf is None else encoding.crf)
+    if encoding.lossless:
+        crf = "0"
     preset = encoding.preset or encoder.preset or ""
     match encoding.codec:
         case "h264":
-            return {"preset": preset, "crf": "0" if encoding.lossless else crf}
+            return {"preset": preset, "crf": crf}
         case "hevc":
             quiet = "log-level=error" + (":lossless=1" if encoding.lossless else "")
             return {"preset": preset, "crf": crf, "x265-params": quiet}

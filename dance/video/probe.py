@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.format import Flags as FormatFlags
-from av.sidedata.sidedata import Type as SideData
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 
 from dance.types import InputError, Size
@@ -126,7 +128,7 @@ def probe(path: Path) -> VideoInfo:
             pixel_aspect=aspect,
             turn=turn,
             interlaced=frame.interlaced_frame,
-            has_alpha=has_alpha(frame) or stream.metadata.get("alpha_mode") == "1",
+            has_alpha=has_alpha(frame) or alpha_beside(stream),
             primaries=int(frame.color_primaries),
             transfer=int(frame.color_trc),
             matrix=int(frame.colorspace),
@@ -233,9 +235,9 @@ def nothing_decodes(path: Path) -> InputError:
 
 def turn_of(frame: av.VideoFrame) -> Turn:
     """How the stored picture becomes upright, from the display matrix it carries."""
-    for data in frame.side_data:
-        if data.type is SideData.DISPLAYMATRIX:
-            return Turn.from_matrix(bytes(data))
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is not None:
+        return Turn.from_matrix(bytes(cast(SideData, matrix)))
     return Turn()
 
 
@@ -261,6 +263,17 @@ def has_alpha(frame: av.VideoFrame) -> bool:
     return any(component.is_alpha for component in frame.format.components)
 
 
+def alpha_beside(stream: av.VideoStream) -> bool:
+    """Whether a WebM stream carries its alpha beside the pictures, where only libvpx looks for it."""
+    return tag(stream, "alpha_mode") == "1"
+
+
+def tag(stream: av.VideoStream, name: str) -> str:
+    """A tag of the stream, whatever the case of its name; empty where there is none."""
+    found = (value for key, value in stream.metadata.items() if key.lower() == name)
+    return next(found, "")
+
+
 def origin(container: InputContainer) -> Fraction:
     """The file's own time, in seconds, that counts as 0, for pictures and sound alike.
 
@@ -270,7 +283,7 @@ def origin(container: InputContainer) -> Fraction:
     starts = [
         s.start_time * s.time_base for s in streams if s.start_time is not None and s.time_base
     ]
-    if container.format.flags & FormatFlags.ts_discont.value:
+    if FormatFlags(container.format.flags) & FormatFlags.ts_discont:
         return min(starts, default=Fraction(0))
     return min([Fraction(0), *starts[: len(container.streams.video)]])
 
@@ -290,7 +303,12 @@ def _extent(
     start = (stream.start_time or 0) * base - zero
     if stream.duration:
         return start, start + stream.duration * base
-    # Matroska and WebM keep one length for the whole file, sound included.
-    length = Fraction(container.duration or 0, av.time_base)
+    # Matroska and WebM keep one length for the whole file, sound included; a tag tells each stream's end.
+    told = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", tag(stream, "duration"))
+    if told:
+        hours, minutes, seconds = told.groups()
+        length = int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    else:
+        length = Fraction(container.duration or 0, av.time_base)
     rate = stream.average_rate or Fraction(25)
     return start, max(length, start + 1 / Fraction(rate))

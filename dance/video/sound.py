@@ -28,9 +28,25 @@ HOLDS = {
     ".webm": frozenset({"opus", "vorbis"}),
 }
 
+# These hold no edit list to hide the packets before time 0 that only prime the decoder; writing them
+# would move all sound and pictures later.
+_WITHOUT_EDIT_LISTS = (".mkv", ".webm")
+
 _AAC_BIT_RATE = 192_000
 _OPUS_BIT_RATE = 128_000
 _OPUS_RATE = 48_000
+
+
+def sound_packets(path: Path) -> Iterator[tuple[Fraction, bytes]]:
+    """Time in seconds and content of every packet of the file's main sound stream; nothing where it is silent."""
+    with open_input(path) as container:
+        stream = _sound_stream(container)
+        if stream is None:
+            return
+        zero = origin(container)
+        for packet in _demuxed(container, stream, path):
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            yield (stamp or 0) * Fraction(packet.time_base) - zero, bytes(packet)
 
 
 class Sound:
@@ -42,10 +58,10 @@ class Sound:
         A file without sound is silence, no error. Raises InputError where the file cannot be read.
         """
         self._output = output
-        self._packets: Iterator[tuple[Packet, Fraction]] = iter(())
-        self._waiting: tuple[Packet, Fraction] | None = None
+        self._packets: Iterator[tuple[Packet[av.AudioStream], Fraction]] = iter(())
+        self._waiting: tuple[Packet[av.AudioStream], Fraction] | None = None
         container = stack.enter_context(open_input(path))
-        stream = container.streams.best("audio")
+        stream = _sound_stream(container)
         if stream is None:
             return
         if stream.codec_context is None:
@@ -58,6 +74,8 @@ class Sound:
         if codec in HOLDS[suffix]:
             target = output.add_stream_from_template(stream)
             self._packets = _copied(container, stream, target, path)
+            if suffix in _WITHOUT_EDIT_LISTS:
+                self._packets = _audible(self._packets)
         else:
             encoder = "libopus" if suffix == ".webm" else "aac"
             log.info(
@@ -76,9 +94,15 @@ class Sound:
             self._waiting = None
 
 
+def _sound_stream(container: InputContainer) -> av.AudioStream | None:
+    best = container.streams.best("audio")
+    assert best is None or isinstance(best, av.AudioStream)
+    return best
+
+
 def _copied(
     container: InputContainer, source: av.AudioStream, target: av.AudioStream, path: Path
-) -> Iterator[tuple[Packet, Fraction]]:
+) -> Iterator[tuple[Packet[av.AudioStream], Fraction]]:
     """The stream's packets and their times, unchanged but for a clock that starts elsewhere or runs backwards."""
     base = Fraction(source.time_base or 1)
     shift = round(origin(container) / base)
@@ -96,7 +120,22 @@ def _copied(
         yield packet, stamp * base
 
 
-def _demuxed(container: InputContainer, source: av.AudioStream, path: Path) -> Iterator[Packet]:
+def _audible(
+    packets: Iterator[tuple[Packet[av.AudioStream], Fraction]],
+) -> Iterator[tuple[Packet[av.AudioStream], Fraction]]:
+    """The packets without those that end before time 0; one that lies across it starts at it."""
+    for packet, time in packets:
+        if time < 0:
+            length = packet.duration or 0
+            if time + length * Fraction(packet.time_base) <= 0:
+                continue
+            packet.pts = packet.dts = 0
+        yield packet, max(time, Fraction(0))
+
+
+def _demuxed(
+    container: InputContainer, source: av.AudioStream, path: Path
+) -> Iterator[Packet[av.AudioStream]]:
     """The stream's packets; a file that ends too early ends them, with a warning."""
     packets = container.demux(source)
     while True:
@@ -116,6 +155,7 @@ def _added(output: OutputContainer, source: av.AudioStream, encoder: str) -> av.
     context = source.codec_context
     opus = encoder == "libopus"
     target = output.add_stream(encoder, rate=_OPUS_RATE if opus else context.sample_rate)
+    assert isinstance(target, av.AudioStream)
     target.bit_rate = _OPUS_BIT_RATE if opus else _AAC_BIT_RATE
     target.layout = "mono" if context.layout.nb_channels == 1 else "stereo"
     return target
@@ -123,7 +163,7 @@ def _added(output: OutputContainer, source: av.AudioStream, encoder: str) -> av.
 
 def _encoded(
     container: InputContainer, source: av.AudioStream, target: av.AudioStream, path: Path
-) -> Iterator[tuple[Packet, Fraction]]:
+) -> Iterator[tuple[Packet[av.AudioStream], Fraction]]:
     """The stream decoded and encoded anew."""
     zero = origin(container)
     resampler = av.AudioResampler(
@@ -133,15 +173,15 @@ def _encoded(
     def decoded() -> Iterator[av.AudioFrame]:
         for packet in _demuxed(container, source, path):
             try:
-                yield from packet.decode()
+                yield from packet.stream.decode(packet)
             except av.error.InvalidDataError:
                 log.warning("%s: a packet of its sound is damaged and left out", path)
         yield from source.codec_context.decode(None)
 
-    def packets() -> Iterator[Packet]:
+    def packets() -> Iterator[Packet[av.AudioStream]]:
         for frame in decoded():
             if frame.pts is not None:
-                frame.pts -= round(zero / Fraction(frame.time_base))
+                frame.pts -= round(zero / Fraction(frame.time_base or 1))
             for part in resampler.resample(frame):
                 yield from target.encode(part)
         for part in resampler.resample(None):
