@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 _END = object()
 
 
-def prefetch(items: Iterable[T], ahead: int = 4) -> Iterator[T]:
+def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T]:
     """The same items, produced up to `ahead` early by a thread that always ends with the consumer.
 
     An exception of the producer is raised at its place in the order; when the consumer stops early
@@ -67,7 +67,7 @@ def prefetch(items: Iterable[T], ahead: int = 4) -> Iterator[T]:
 
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int | None = None
-) -> Iterator[R]:
+) -> Generator[R]:
     """`function` of every item, in order, computed by `workers` threads, at most `ahead` in flight.
 
     Worth it for work that releases the interpreter lock (OpenCV, numpy, codecs, waiting for processes).
@@ -90,7 +90,7 @@ def ordered_map(
                 future.cancel()
 
 
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def chunks(items: Iterable[T], size: int) -> Generator[list[T]]:
     """Lists of `size` consecutive items; the last may be shorter."""
     if size < 1:
         raise ValueError(f"size must be 1 or more, got {size}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from dance.evaluation import mediapipe_runtime, motion
 from dance.evaluation.report import Row
 from dance.pipeline import VideoConfig, build_estimator, choose_device
 from dance.pose import follow, smooth
-from dance.types import Array, InputError, Track
+from dance.types import Array, Track
 
 UNSEEN_ERROR = 1.0
 """What a joint without an estimate counts as, in torso lengths: far off, and missed in PCK."""
@@ -34,16 +34,6 @@ def estimate(clip: Path, config: VideoConfig) -> Estimated:
     with closing(build_estimator(config.estimator, choose_device(config.device))) as estimator:
         raw = Track.gather(follow.follow(video.read(clip), estimator, config.follow), size)
     return Estimated(raw, Track.gather(smooth.smooth(iter(raw), config.smooth), size))
-
-
-def triplets(benchmark: Path) -> list[Path]:
-    """The triplet folders of a benchmark, sorted. Raises InputError where there are none."""
-    found = sorted(p.parent for p in benchmark.glob("*/answer.mp4"))
-    if not found:
-        raise InputError(
-            f"{benchmark}: holds no benchmark; its folders need driver.mp4, answer.mp4"
-        )
-    return found
 
 
 def read_truth(file: Path) -> Array:
@@ -70,9 +60,11 @@ def against_truth(xy: Array, score: Array, truth: Array) -> dict[str, float]:
     }
 
 
-def benchmark_rows(benchmark: Path, config: VideoConfig, runtime: Path | None) -> Iterator[Row]:
-    """Rows for every driver of a benchmark: raw, smoothed, and the runtime's where its Python is given."""
-    for folder in triplets(benchmark):
+def benchmark_rows(
+    folders: Iterable[Path], config: VideoConfig, runtime: Path | None
+) -> Iterator[Row]:
+    """Rows for every triplet's driver: raw, smoothed, and the runtime's where its Python is given."""
+    for folder in folders:
         truth = read_truth(folder / "driver_keypoints.npz")
         ours = estimate(folder / "driver.mp4", config)
         for name, track in (("raw", ours.raw), ("smoothed", ours.smoothed)):

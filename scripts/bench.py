@@ -1,0 +1,54 @@
+"""How fast and how large a run is: a table and JSON. python scripts/bench.py --help"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dance import config, console, demo, pipeline
+from dance.evaluation import mediapipe_runtime, report, speed
+from dance.types import InputError
+
+DEFAULT = Path(__file__).parents[1] / "configs" / "video" / "puppet.yaml"
+
+
+def main(
+    rows: Annotated[list[str] | None, typer.Argument(help=f"which of {', '.join(speed.ROWS)}; all unless said")] = None,
+    clip: Annotated[Path, typer.Option(help="the driver; the demo's unless said")] = demo.DRIVER,
+    source: Annotated[Path, typer.Option(help="the person; the demo's unless said")] = demo.SOURCE,
+    config_file: Annotated[Path, typer.Option("--config", help="a YAML file of configs/video")] = DEFAULT,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one setting; may be repeated")] = None,
+    runtime: Annotated[Path | None, typer.Option(help="a Python that has mediapipe 0.10.21, to compare with")] = None,
+    make_runtime: Annotated[Path | None, typer.Option(help="make that Python's environment in this folder, once")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="how often each timing is taken; medians are shown")] = 3,
+    results: Annotated[Path, typer.Option(help="where bench.md and bench.json go")] = Path("results"),
+) -> None:  # fmt: skip
+    """Times the passes and stages of a run and its memory, each beside what it is compared with."""
+    with console.exit_codes():
+        console.log_to_stderr(quiet=True)
+        chosen = rows or list(speed.ROWS)
+        unknown = [name for name in chosen if name not in speed.ROWS]
+        if unknown:
+            raise InputError(f"no row named {unknown[0]!r}; there are: {', '.join(speed.ROWS)}")
+        if make_runtime is not None:
+            runtime = mediapipe_runtime.make(make_runtime)
+        options = config.load(pipeline.VideoConfig, config_file, settings or [])
+        subject = speed.Subject(clip, source, options, rounds, runtime)
+        found = [row for name in chosen for row in speed.ROWS[name](subject)]
+        facts: report.Row = {
+            "clip": clip.name,
+            "source": source.name,
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+            "python": platform.python_version(),
+        }
+        report.save(found, results, "bench", facts=facts, digits=2)
+        print(report.table(found, digits=2))
+        print(report.as_json(found, facts))
+
+
+if __name__ == "__main__":
+    typer.run(main)

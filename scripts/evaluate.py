@@ -1,0 +1,133 @@
+"""How good results, poses and retargeting are: tables, JSON and contact sheets. python scripts/evaluate.py --help"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dance import config, console, pipeline
+from dance.evaluation import benchmark, footage, mediapipe_runtime, poses, report
+from dance.types import InputError
+
+DEFAULT = Path(__file__).parents[1] / "configs" / "video" / "puppet.yaml"
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Benchmark = Annotated[Path, typer.Argument(help="a folder of triplets with its score.py")]
+Results = Annotated[Path, typer.Argument(help="where results, tables and contact sheets go")]
+Config = Annotated[Path, typer.Option("--config", help="a YAML file of configs/video")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one setting; may be repeated")]  # fmt: skip
+Only = Annotated[list[str] | None, typer.Option("--only", help="only this one; may be repeated")]
+Runtime = Annotated[Path | None, typer.Option(help="a Python that has mediapipe 0.10.21, to compare with")]  # fmt: skip
+MakeRuntime = Annotated[Path | None, typer.Option(help="make that Python's environment in this folder, once")]  # fmt: skip
+
+
+@app.command("benchmark")
+def run_benchmark(
+    folder: Benchmark,
+    results: Results,
+    config_file: Config = DEFAULT,
+    settings: Settings = None,
+    source: Annotated[benchmark.Source, typer.Option(help="the photo or the video of the person")] = "png",
+    only: Only = None,
+    score_only: Annotated[bool, typer.Option("--score-only", help="score what is in RESULTS already")] = False,
+) -> None:  # fmt: skip
+    """Makes every triplet's video and scores it with the benchmark's own program."""
+    with console.exit_codes():
+        console.log_to_stderr(quiet=False)
+        options = _config(config_file, settings)
+        folders = benchmark.triplets(folder, only or ())
+        if not score_only:
+            made = list(benchmark.run(options, folders, results, source=source))
+            report.save(made, results, "runs")
+        rows = benchmark.score(folder, results, folders)
+        benchmark.sheet(folders, results, results / "sheet.png")
+        facts = {"config": config_file.name, "settings": " ".join(settings or []), "source": source}
+        _show(rows, results, "benchmark", facts)
+
+
+@app.command("poses")
+def run_poses(
+    folder: Benchmark,
+    results: Results = Path("results"),
+    config_file: Config = DEFAULT,
+    settings: Settings = None,
+    only: Only = None,
+    runtime: Runtime = None,
+    make_runtime: MakeRuntime = None,
+) -> None:
+    """Poses of the drivers against the exact truth: raw, smoothed, and the mediapipe runtime's."""
+    with console.exit_codes():
+        options = _config(config_file, settings)
+        folders = benchmark.triplets(folder, only or ())
+        rows = poses.benchmark_rows(folders, options, _runtime(runtime, make_runtime))
+        _show(list(rows), results, "poses", {"settings": " ".join(settings or [])})
+
+
+@app.command("poses-parity")
+def run_parity(
+    clips: Annotated[list[Path], typer.Argument(help="videos of a person")],
+    results: Annotated[Path, typer.Option(help="where the table goes")] = Path("results"),
+    config_file: Config = DEFAULT,
+    settings: Settings = None,
+    runtime: Runtime = None,
+    make_runtime: MakeRuntime = None,
+) -> None:
+    """How far our joints are from the mediapipe runtime's on any clips, in torso lengths."""
+    with console.exit_codes():
+        options = _config(config_file, settings)
+        python = _runtime(runtime, make_runtime)
+        if python is None:
+            raise InputError("give --runtime PYTHON, or --make-runtime FOLDER to make one")
+        rows = [poses.parity_row(clip, options, python) for clip in clips]
+        _show(rows, results, "poses_parity", {}, digits=4)
+
+
+@app.command("footage")
+def run_footage(
+    folder: Annotated[Path, typer.Argument(help="a folder with drivers, photos, sources, nasty and manifest.json")],
+    results: Results,
+    drivers: Annotated[list[str] | None, typer.Option("--driver", help="part of a driver's name; all unless said")] = None,
+    sources: Annotated[list[str] | None, typer.Option("--source", help="part of a photo's or source video's name; all unless said")] = None,
+    nasty: Annotated[bool, typer.Option(help="also the files that are meant to be difficult")] = True,
+    only_nasty: Annotated[bool, typer.Option("--only-nasty", help="nothing but those")] = False,
+    config_file: Config = DEFAULT,
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Real clips through the command: frames, times and sound against the driver's, and contact sheets."""
+    with console.exit_codes():
+        console.log_to_stderr(quiet=False)
+        options = ["--config", str(config_file)]
+        options += [part for setting in settings or [] for part in ("--set", setting)]
+        people = [*footage.files(folder / "photos"), *footage.files(folder / "sources")]
+        chosen = footage.chosen(people, sources or ())
+        dances = footage.chosen(footage.files(folder / "drivers"), drivers or ())
+        if not only_nasty:
+            rows = list(footage.regular_rows(dances, chosen, results, options))
+            _show(rows, results, "footage", {})
+        if nasty or only_nasty:
+            rows = list(
+                footage.nasty_rows(folder, chosen[0], dances[0], results / "nasty", options)
+            )
+            _show(rows, results, "nasty", {})
+
+
+def _config(path: Path, settings: list[str] | None) -> pipeline.VideoConfig:
+    return config.load(pipeline.VideoConfig, path, settings or [])
+
+
+def _runtime(python: Path | None, folder: Path | None) -> Path | None:
+    return mediapipe_runtime.make(folder) if folder is not None else python
+
+
+def _show(
+    rows: list[report.Row], results: Path, name: str, facts: report.Row, *, digits: int = 3
+) -> None:
+    report.save(rows, results, name, facts=facts, digits=digits)
+    print(report.table(rows, digits=digits))
+
+
+if __name__ == "__main__":
+    app()
