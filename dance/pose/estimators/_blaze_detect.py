@@ -18,6 +18,7 @@ from dance.types import Array, Region, Size
 SIDE = 224
 _STRIDES = ((8, 2), (16, 2), (32, 6))  # (stride, anchors in each cell)
 _REGION_SCALE = 1.25  # the region is this much larger than the circle around the body
+_FLAT = 16  # a crop whose values span less than this shows nothing
 _OVERLAP = 0.3  # boxes of one person overlap more than this (intersection over union)
 
 
@@ -63,17 +64,14 @@ def whole(size: Size) -> Array:
     return np.array([(width - side) / 2, (height - side) / 2, side])
 
 
-def tiles(size: Size, share: float, overlap: float) -> list[Array]:
-    """Squares (left, top, side) that cover the picture.
+def tiles(size: Size, side: float, overlap: float) -> list[Array]:
+    """Squares (left, top, side) of that side that cover the picture, all in pixels.
 
-    share: their side, in shares of the picture's shorter side.  overlap: how much neighbours share at
-    least, likewise; anything smaller than that lies whole in some tile.
+    overlap: what neighbours share at least; anything smaller than that lies whole in some tile.
     """
-    shorter = min(size)
-    side = share * shorter
 
     def starts(length: int) -> Array:
-        count = max(1, int(np.ceil((length - side) / (side - overlap * shorter))) + 1)
+        count = max(1, int(np.ceil((length - side) / (side - overlap))) + 1)
         return (
             np.linspace(0, length - side, count) if count > 1 else np.array([(length - side) / 2])
         )
@@ -89,6 +87,8 @@ def detect(
     scale = SIDE / side
     matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     crop = cv2.warpAffine(rgb, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+    if np.ptp(crop) < _FLAT:
+        return []
     outputs = network(crop[None].astype(np.float32) * np.float32(2 / 255) - np.float32(1))
     raw, logits = sorted((o[0].astype(np.float64) for o in outputs), key=lambda o: -o.shape[-1])
     return suppress(decode(raw, logits[:, 0], anchor, square, threshold))

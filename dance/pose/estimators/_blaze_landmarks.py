@@ -23,7 +23,51 @@ _PATCH = 7  # cells of the heat map a landmark is refined from
 _SURE = 0.5  # a heat map whose peak is lower says nothing
 _FADE = 0.02  # of the region's side: a joint this far outside the picture has score 0
 
-_LEFT_SHOULDER, _RIGHT_SHOULDER, _LEFT_HIP, _RIGHT_HIP = 11, 12, 23, 24
+# The landmark that takes a landmark's place in a mirrored picture.
+_MIRROR = [
+    0,
+    4,
+    5,
+    6,
+    1,
+    2,
+    3,
+    8,
+    7,
+    10,
+    9,
+    *(i + (i % 2) * 2 - 1 for i in range(11, 33)),
+    *range(33, 39),
+]
+_SHOULDERS, _HIPS = [11, 12], [23, 24]
+_HIPS_UP, _SHOULDERS_DOWN = 0.025, 0.03  # shares of the torso's length
+
+
+@dataclass(frozen=True, slots=True)
+class _Toe:
+    """The joints a small toe is guessed from; `side` makes the outward direction."""
+
+    small: int
+    big: int
+    heel: int
+    ankle: int
+    side: int
+
+
+_SMALL_TOES = (
+    _Toe(
+        skeleton.LEFT_SMALL_TOE, skeleton.LEFT_BIG_TOE, skeleton.LEFT_HEEL, skeleton.LEFT_ANKLE, -1
+    ),
+    _Toe(
+        skeleton.RIGHT_SMALL_TOE,
+        skeleton.RIGHT_BIG_TOE,
+        skeleton.RIGHT_HEEL,
+        skeleton.RIGHT_ANKLE,
+        1,
+    ),
+)
+_TOE = 0.09  # of the foot's length: so far is the small toe behind the big one, and beside it
+_GUESSED = 0.5  # a guessed joint counts less
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +97,54 @@ def crop(rgb: Array, region: Region, side: int) -> Array:
     return np.asarray(np.multiply(picture[None], 1 / 255, dtype=np.float32))
 
 
-def look(network: Network, rgb: Array, region: Region) -> Landmarks:
-    """The landmarks of whoever is in the region, whether or not somebody is (see `presence`)."""
-    outputs = {o.shape[1:]: o[0] for o in network(crop(rgb, region, SIDE))}
-    raw = outputs[(_COUNT * 5,)].reshape(_COUNT, 5)
-    xy = refine(raw[:, :2], outputs[(SIDE // 4, SIDE // 4, _COUNT)])
+def look(network: Network, rgb: Array, region: Region, *, mirror: bool = False) -> Landmarks:
+    """The landmarks of whoever is in the region, whether or not somebody is (see `presence`).
+
+    mirror: also look at the mirrored crop and give the mean of both.
+    """
+    picture = crop(rgb, region, SIDE)
+    raw, world, presence, mask = _read(network(picture))
+    if mirror:
+        other = _read(network(np.ascontiguousarray(picture[:, :, ::-1])))
+        raw = (raw + _mirrored(other[0], SIDE)) / 2
+        world = (world + _mirrored(other[1], 0)) / 2
+        presence, mask = (presence + other[2]) / 2, (mask + other[3][:, ::-1]) / 2
     back = geometry.invert(geometry.region_to_crop(region, SIDE))
-    picture_xy = geometry.transform(xy, back)
+    xy = geometry.transform(raw[:, :2], back)
     cos, sin = np.cos(region.angle), np.sin(region.angle)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     return Landmarks(
-        xy=picture_xy[:_LANDMARKS].astype(np.float32),
+        xy=xy[:_LANDMARKS].astype(np.float32),
         z=(raw[:_LANDMARKS, 2] * (region.side / SIDE)).astype(np.float32),
-        score=(_sigmoid(raw[:_LANDMARKS, 3]) * _sigmoid(raw[:_LANDMARKS, 4])).astype(np.float32),
-        world=(outputs[(_COUNT * 3,)].reshape(_COUNT, 3)[:_LANDMARKS] @ turn.T).astype(np.float32),
-        presence=float(outputs[(1,)][0]),
+        score=raw[:_LANDMARKS, 3].astype(np.float32),
+        world=(world[:_LANDMARKS] @ turn.T).astype(np.float32),
+        presence=presence,
         region=region,
-        next_region=region_between(picture_xy[_LANDMARKS], picture_xy[_LANDMARKS + 1]),
-        mask=outputs[(SIDE, SIDE, 1)][..., 0],
+        next_region=region_between(xy[_LANDMARKS], xy[_LANDMARKS + 1]),
+        mask=mask,
     )
+
+
+def _read(outputs: tuple[Array, ...]) -> tuple[Array, Array, float, Array]:
+    """Landmarks (39, 4) as x, y, z in pixels of the crop and score, world (39, 3), presence, mask."""
+    # Told apart by their shapes: the lite and heavy networks have the same ones.
+    by_shape = {o.shape[1:]: o[0] for o in outputs}
+    raw = by_shape[(_COUNT * 5,)].reshape(_COUNT, 5)
+    score = _sigmoid(raw[:, 3]) * _sigmoid(raw[:, 4])
+    xy = refine(raw[:, :2], by_shape[(SIDE // 4, SIDE // 4, _COUNT)])
+    return (
+        np.concatenate([xy, raw[:, 2:3], score[:, None]], 1),
+        by_shape[(_COUNT * 3,)].reshape(_COUNT, 3),
+        float(by_shape[(1,)][0]),
+        by_shape[(SIDE, SIDE, 1)][..., 0],
+    )
+
+
+def _mirrored(values: Array, width: float) -> Array:
+    """Landmarks of a mirrored picture as landmarks of the picture; x runs from 0 to `width`."""
+    out = values[_MIRROR].copy()
+    out[:, 0] = width - out[:, 0]
+    return out
 
 
 def refine(xy: Array, heat: Array) -> Array:
@@ -98,26 +171,66 @@ def refine(xy: Array, heat: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -80, 80))))
 
 
 def to_pose(found: Landmarks, size: Size, *, mask: bool) -> Pose:
     """The landmarks in the 133-joint skeleton; what BlazePose does not know has score 0."""
     outside = _outside(found.xy, size)
     inside = np.clip(1 - outside / (_FADE * found.region.side), 0, 1)
+    solid = to_joints(np.concatenate([found.xy, found.z[:, None]], 1))
     score = skeleton.from_blazepose((found.score * inside).astype(np.float32))
+    for toe in _SMALL_TOES:
+        score[toe.small] = _GUESSED * min(score[toe.big], score[toe.heel], score[toe.ankle])
     return Pose(
-        xy=skeleton.from_blazepose(_coco_hips(found.xy)),
+        xy=solid[:, :2].copy(),
         score=score,
-        depth=skeleton.from_blazepose(_coco_hips(found.z)),
-        world=skeleton.from_blazepose(_coco_hips(found.world)),
+        depth=solid[:, 2].copy(),
+        world=to_joints(found.world),
         region=found.next_region,
         mask=_full_mask(found, size) if mask else None,
     )
 
 
-def _coco_hips(values: Array) -> Array:
-    return values
+def to_joints(points: Array) -> Array:
+    """BlazePose's points (33, 3) as our joints (133, 3): COCO's shoulders and hips, small toes added.
+
+    Its hips lie about 2.5 % of the torso below COCO's and its shoulders 3 % above; this was so for each
+    of four rendered people of very different build, whose joints are known. Its depth axis has the
+    scale of the others, so that the same rules hold in the picture and in the world.
+    """
+    joints = skeleton.from_blazepose(points)
+    torso = (points[_SHOULDERS] - points[_HIPS]).mean(0)
+    joints[[skeleton.LEFT_HIP, skeleton.RIGHT_HIP]] += _HIPS_UP * torso
+    joints[[skeleton.LEFT_SHOULDER, skeleton.RIGHT_SHOULDER]] -= _SHOULDERS_DOWN * torso
+    for toe in _SMALL_TOES:
+        foot = joints[toe.big] - joints[toe.heel]
+        across = np.cross(foot, joints[toe.ankle] - joints[toe.heel])
+        outwards = toe.side * across / max(float(np.linalg.norm(across)), 1e-9)
+        joints[toe.small] = joints[toe.big] + _TOE * (np.linalg.norm(foot) * outwards - foot)
+    return joints
+
+
+def region_of(pose: Pose) -> Region:
+    """Where to look for somebody of whom only joints are known, such as a pose from a file."""
+    seen = pose.xy[pose.score > 0]
+    box = geometry.joints_box(pose.xy, pose.score)
+    if box is None:
+        raise ValueError("a pose without any seen joint does not say where to look")
+    hips, shoulders = (
+        pose.xy[pair].mean(0) if (pose.score[pair] > 0).all() else None
+        for pair in (
+            [skeleton.LEFT_HIP, skeleton.RIGHT_HIP],
+            [skeleton.LEFT_SHOULDER, skeleton.RIGHT_SHOULDER],
+        )
+    )
+    middle = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
+    centre = middle if hips is None else hips
+    up = np.array([0.0, -1.0])
+    if hips is not None and shoulders is not None and np.linalg.norm(shoulders - hips) > 1:
+        up = (shoulders - hips) / np.linalg.norm(shoulders - hips)
+    radius = float(np.linalg.norm(seen - centre, axis=1).max())
+    return region_between(centre, centre + max(radius, 1.0) * up)
 
 
 def _outside(xy: Array, size: Size) -> Array:

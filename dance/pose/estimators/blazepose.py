@@ -12,7 +12,9 @@ from dance.config import Options
 from dance.networks import Network
 from dance.pose.estimators import _blaze_detect as detector
 from dance.pose.estimators import _blaze_landmarks as landmarks
+from dance.pose.estimators._blaze_detect import Detection
 from dance.pose.estimators._blaze_landmarks import Landmarks
+from dance.pose.estimators._blaze_search import search
 from dance.types import Array, Frame, Pose, Region
 
 
@@ -21,7 +23,9 @@ class Config(Options):
 
     mask: give the person mask too.  hands, face: give the 2 x 21 finger and the 68 face points too.
     people: at most so many in one picture.  detection, presence: how sure the first and the second
-    network must be, in [0, 1].  small: search tiles of the picture where nobody is found at once.
+    network must be, in [0, 1].  small: where nobody is found at once, search small tiles of
+    every so many-th picture (it takes 40 times as long), down to people a seventh of its height; 0: never.
+    mirror: look at the mirrored picture too and take the mean: steadier and nearer, twice the time.
     landmarks: another .tflite of the landmark network (lite, heavy).  workers: how many calls may
     compute at the same time; 0: one for each core, at most 4.
     """
@@ -32,7 +36,8 @@ class Config(Options):
     people: int = Field(4, ge=1)
     detection: float = Field(0.5, ge=0, le=1)
     presence: float = Field(0.5, ge=0, le=1)
-    small: bool = True
+    small: int = Field(4, ge=0)
+    mirror: bool = False
     landmarks: Path | None = None
     workers: int = Field(0, ge=0)
 
@@ -54,13 +59,14 @@ class BlazePose:
         self._landmarks = Network(path, workers=workers)
 
     def __call__(self, frame: Frame, near: Pose | None) -> list[Pose]:
-        """All people, best first, or with `near` whoever is at its region."""
-        if near is not None and near.region is not None:
-            found = [self._look(frame.rgb, near.region)]
+        """All people, surest first, or with `near` whoever is at its region."""
+        config = self._config
+        if near is None:
+            found = self._search(frame)
         else:
-            found = self._search(frame.rgb)
-        sure = [f for f in found if f.presence >= self._config.presence]
-        return [landmarks.to_pose(f, frame.size, mask=self._config.mask) for f in sure]
+            there = self._look(frame.rgb, near.region or landmarks.region_of(near))
+            found = [there] if there.presence >= config.presence else []
+        return [landmarks.to_pose(f, frame.size, mask=config.mask) for f in found]
 
     def close(self) -> None:
         """Frees the networks."""
@@ -68,10 +74,15 @@ class BlazePose:
         self._landmarks.close()
 
     def _look(self, rgb: Array, region: Region) -> Landmarks:
-        return landmarks.look(self._landmarks, rgb, region)
+        return landmarks.look(self._landmarks, rgb, region, mirror=self._config.mirror)
 
-    def _search(self, rgb: Array) -> list[Landmarks]:
-        height, width = rgb.shape[:2]
-        square = detector.whole((height, width))
-        found = detector.detect(self._detector, self._anchors, rgb, square, self._config.detection)
-        return [self._look(rgb, d.region) for d in found[: self._config.people]]
+    def _search(self, frame: Frame) -> list[Landmarks]:
+        def detect(square: Array, threshold: float) -> list[Detection]:
+            return detector.detect(self._detector, self._anchors, frame.rgb, square, threshold)
+
+        config = self._config
+        return search(
+            frame.size, detect, lambda region: self._look(frame.rgb, region),
+            sure=config.detection, presence=config.presence, most=config.people,
+            small=config.small > 0 and frame.index % config.small == 0,
+        )  # fmt: skip
