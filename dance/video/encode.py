@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 TIME_BASE = Fraction(1, 90000)  # seconds; the usual film and video rates are whole numbers of it
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+# The index in front, for players on the web; any metadata key; edit lists exact enough to start anywhere.
+_QUICKTIME = {"movflags": "faststart+use_metadata_tags", "movie_timescale": "90000"}
 _SMOOTH = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 _FASTEST = (
     240  # frames a second; a rate is only a hint to encoders, and SVT-AV1 refuses higher ones
@@ -175,9 +177,7 @@ def _encode(
     os.environ.setdefault("SVT_LOG", "1")
     rate = _rate(opening, end)
     suffix = path.suffix.lower()
-    options = (
-        {"movflags": "faststart+use_metadata_tags"} if _FORMATS[suffix] in ("mp4", "mov") else {}
-    )
+    options = _QUICKTIME if _FORMATS[suffix] in ("mp4", "mov") else {}
     with ExitStack() as stack:
         output = av.open(f"file:{aside}", "w", format=_FORMATS[suffix], container_options=options)
         try:
@@ -202,31 +202,68 @@ def _encode_all(
     end: Fraction | None,
 ) -> int:
     """Encodes the frames and writes them between the sound; returns how many there were."""
-    lengths: dict[int, int] = {}
-
-    def mux(packets: Iterable[Packet[av.VideoStream]]) -> None:
-        for packet in packets:
-            assert packet.pts is not None and packet.dts is not None
-            packet.duration = lengths.pop(packet.pts)
-            if track is not None:
-                track.until(packet.dts * Fraction(packet.time_base))
-            output.mux(packet)
-
-    convert = _Converter(stream)
     unit = Fraction(stream.codec_context.time_base or TIME_BASE)
+    convert = _Converter(stream)
+    muxer = _Muxer(output, track)
     count = 0
     for frame, stop in _with_stops(frames, rate, end):
         picture = convert(frame)
         picture.time_base = unit
         picture.pts = round(frame.time / unit)
         picture.duration = max(1, round(stop / unit) - picture.pts)
-        lengths[picture.pts] = picture.duration
-        mux(stream.encode(picture))
+        muxer.expect(picture.pts, picture.duration)
+        muxer.write(stream.encode(picture))
         count += 1
-    mux(stream.encode(None))
-    if track is not None:
-        track.until(None)
+    muxer.write(stream.encode(None))
+    muxer.finish()
     return count
+
+
+class _Muxer:
+    """Writes encoded pictures, with their lengths, between the sound; one packet behind the encoder."""
+
+    def __init__(self, output: OutputContainer, track: Sound | None) -> None:
+        self._output = output
+        self._track = track
+        self._lengths: dict[int, int] = {}
+        self._held: Packet[av.VideoStream] | None = None
+        self._first: tuple[int, int] | None = None
+        self._end = 0
+
+    def expect(self, pts: int, length: int) -> None:
+        """Notes how long the picture of that time is shown."""
+        self._lengths[pts] = length
+        self._end = pts + length
+
+    def write(self, packets: Iterable[Packet[av.VideoStream]]) -> None:
+        """Takes the encoder's next packets."""
+        for packet in packets:
+            assert packet.pts is not None and packet.dts is not None
+            packet.duration = self._lengths.pop(packet.pts)
+            if self._first is None:
+                self._first = packet.pts, packet.dts
+            self._flush()
+            self._held = packet
+
+    def finish(self) -> None:
+        """Writes what is left, of the sound too."""
+        if self._held is not None and self._first is not None:
+            # mp4 adds up decoding times: its last packet, rarely the last picture, must make up the whole.
+            pts, dts = self._first
+            assert self._held.dts is not None
+            whole = self._end - pts
+            self._held.duration = max(1, whole - (self._held.dts - dts))
+        self._flush()
+        if self._track is not None:
+            self._track.until(None)
+
+    def _flush(self) -> None:
+        packet, self._held = self._held, None
+        if packet is None:
+            return
+        if self._track is not None:
+            self._track.until((packet.dts or 0) * Fraction(packet.time_base))
+        self._output.mux(packet)
 
 
 def _with_stops(
