@@ -24,12 +24,18 @@ import torch
 from pydantic import Field
 
 import dance
-from dance import person as person_module
 from dance import picture, plugins, sheets, video
 from dance.config import Options, Plugin, check
 from dance.finish import compose, face, steady
+from dance.finish.compose import ComposeOptions
+from dance.finish.face import FaceOptions
+from dance.finish.steady import SteadyOptions
 from dance.geometry import even, fit_inside, letterbox
+from dance.person import PersonOptions, study
 from dance.pose import follow, retarget, smooth, tracks
+from dance.pose.follow import FollowOptions
+from dance.pose.retarget import RetargetOptions
+from dance.pose.smooth import SmoothOptions
 from dance.stream import prefetch
 from dance.types import (
     Drawn,
@@ -71,15 +77,16 @@ class VideoConfig(Options):
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     estimator: Plugin = Plugin(name="blazepose")
-    follow: follow.FollowOptions = follow.FollowOptions()
-    smooth: smooth.SmoothOptions = smooth.SmoothOptions()
-    retarget: retarget.RetargetOptions = retarget.RetargetOptions()
+    # The classes by their own names: a field called `follow` hides the module of that name here.
+    follow: FollowOptions = FollowOptions()
+    smooth: SmoothOptions = SmoothOptions()
+    retarget: RetargetOptions = RetargetOptions()
     source: SourceOptions = SourceOptions()
-    person: person_module.PersonOptions = person_module.PersonOptions()
+    person: PersonOptions = PersonOptions()
     generator: Plugin = Plugin(name="puppet")
-    steady: steady.SteadyOptions = steady.SteadyOptions()
-    face: face.FaceOptions = face.FaceOptions()
-    compose: compose.ComposeOptions = compose.ComposeOptions()
+    steady: SteadyOptions = SteadyOptions()
+    face: FaceOptions = FaceOptions()
+    compose: ComposeOptions = ComposeOptions()
     output: OutputOptions = OutputOptions()
     chunk: int = Field(8, ge=1, le=256, description="frames drawn in one call of the generator")
 
@@ -283,7 +290,7 @@ def read_person(
         moments = follow.follow(_told(read(), "source", total, on_progress), estimator, options)
         track = Track.gather(smooth.smooth(moments, config.smooth), canvas)
         follow.require_found(track, source)
-        return person_module.study(read, track, config.person, estimator=estimator)
+        return study(read, track, config.person, estimator=estimator)
 
 
 def canvas_size(size: Size, options: OutputOptions) -> Size:

@@ -101,16 +101,15 @@ def run_footage(
         console.log_to_stderr(quiet=False)
         options = ["--config", str(config_file)]
         options += [part for setting in settings or [] for part in ("--set", setting)]
-        people = [*footage.files(folder / "photos"), *footage.files(folder / "sources")]
-        chosen = footage.chosen(people, sources or ())
+        photos = footage.files(folder / "photos")
+        people = footage.chosen([*photos, *footage.files(folder / "sources")], sources or ())
         dances = footage.chosen(footage.files(folder / "drivers"), drivers or ())
         if not only_nasty:
-            rows = list(footage.regular_rows(dances, chosen, results, options))
+            rows = list(footage.regular_rows(dances, people, results, options))
             _show(rows, results, "footage", {})
         if nasty or only_nasty:
-            rows = list(
-                footage.nasty_rows(folder, chosen[0], dances[0], results / "nasty", options)
-            )
+            photo = next((path for path in people if path in photos), photos[0])
+            rows = list(footage.nasty_rows(folder, photo, dances[0], results / "nasty", options))
             _show(rows, results, "nasty", {})
 
 

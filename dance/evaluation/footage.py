@@ -87,8 +87,8 @@ def run(driver: Path, source: Path, output: Path, options: Sequence[str] = ()) -
             faults.append(f"exit code {done.returncode}")
         if left != ({made.name} if whole else set()):
             faults.append(f"left {', '.join(sorted(left)) or 'no file'}")
-        if done.returncode == 2 and len([line for line in lines if line.startswith("error:")]) != 1:
-            faults.append("no single line that says what is wrong")
+        if done.returncode == 2 and len(lines) != 1:
+            faults.append(f"{len(lines)} lines on stderr instead of one")
         if whole and made.name in left:
             os.replace(made, output)
     return Outcome(done.returncode, lines[-1] if lines else "", seconds, faults)

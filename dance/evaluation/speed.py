@@ -228,7 +228,7 @@ def study(subject: Subject, config: VideoConfig) -> tuple[Person, Track]:
     person = read_person(subject, config)
     moments = pipeline.retargeted(
         config, subject.driver, video.probe(subject.driver), person,
-        device=pipeline.choose_device(config.device), live=False, notes=[],
+        device=pipeline.choose_device(config.device), live=False, seen=[], notes=[],
         on_progress=lambda progress: None,
     )  # fmt: skip
     return person, Track.gather(moments, person.size)
