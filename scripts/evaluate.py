@@ -17,6 +17,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 Benchmark = Annotated[Path, typer.Argument(help="a folder of triplets with its score.py")]
 Results = Annotated[Path, typer.Argument(help="where results, tables and contact sheets go")]
+Tables = Annotated[
+    Path, typer.Option("--results", help="where the table goes, as Markdown and JSON")
+]
 Config = Annotated[Path, typer.Option("--config", help="a YAML file of configs/video")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one setting; may be repeated")]  # fmt: skip
 Only = Annotated[list[str] | None, typer.Option("--only", help="only this one; may be repeated")]
@@ -51,7 +54,7 @@ def run_benchmark(
 @app.command("poses")
 def run_poses(
     folder: Benchmark,
-    results: Results = Path("results"),
+    results: Tables = Path("results"),
     config_file: Config = DEFAULT,
     settings: Settings = None,
     only: Only = None,
@@ -69,7 +72,7 @@ def run_poses(
 @app.command("poses-parity")
 def run_parity(
     clips: Annotated[list[Path], typer.Argument(help="videos of a person")],
-    results: Annotated[Path, typer.Option(help="where the table goes")] = Path("results"),
+    results: Tables = Path("results"),
     config_file: Config = DEFAULT,
     settings: Settings = None,
     runtime: Runtime = None,
