@@ -1,0 +1,199 @@
+"""Temporal consistency: each picture is drawn towards the one before it, carried along the motion.
+
+A recursive filter after Bonneel et al., "Blind video temporal consistency" (2015), and Lai et al. (2018), without a
+network: the history is warped by dense optical flow (DIS, Kroeger et al. 2016) started from the motion of the
+pose, and believed only where the flow there and back agree and the colours match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from dance import skeleton
+from dance.config import Options
+from dance.finish.compose import alpha_box
+from dance.types import Array, Layer, Pose
+
+_GREY = 128  # what lies behind the person in the pictures the flow is found in
+_MOST = 0.85  # share of the history at strength 1: beyond it errors of the flow pile up faster than flicker falls
+_CLEAN = 1.0  # levels two matched pictures differ by without any flicker
+_ASTRAY = 0.7  # pixels the flow is typically off
+_FLOW_HEIGHT = 192  # the person's box is made this high for the flow
+_GRID = 24  # cells along the longer side of the coarse field that the pose's motion gives
+
+
+class SteadyOptions(Options):
+    """How strongly pictures are held to the ones before them: 0 leaves every layer exactly as it is."""
+
+    strength: float = Field(0.4, ge=0, le=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """The last result, its picture over grey (H, W) uint8 for the flow, and how much flicker was met so far (levels)."""
+
+    layer: Layer
+    grey: Array
+    flicker: float
+
+
+def steady(layers: Iterable[Layer], options: SteadyOptions) -> Iterator[Layer]:
+    """The same layers with flicker taken out; as many, at the same moments, without delay. A cut starts afresh."""
+    if options.strength == 0:
+        yield from layers
+        return
+    past: _Past | None = None
+    for layer in layers:
+        held, flicker = layer, _CLEAN
+        grey = _on_grey(layer)
+        if past is not None and not layer.moment.cut and _alike(past.layer, layer):
+            held, flicker = _hold(layer, grey, past, _MOST * options.strength)
+        past = _Past(held, _on_grey(held), flicker)
+        yield held
+
+
+def _hold(layer: Layer, grey: Array, past: _Past, share: float) -> tuple[Layer, float]:
+    """The layer mixed with the past carried along the motion, and the flicker met so far."""
+    box = _box(past.layer.alpha, layer.alpha, layer.rgb)
+    if box is None:
+        return layer, past.flicker
+    height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
+    flow, trust = _motion(layer, grey, past, box, min(1.0, _FLOW_HEIGHT / height))
+    where = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    where = where * np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
+    where += _pixels(height, width)
+    trust = cv2.resize(trust, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    rgb = np.ascontiguousarray(layer.rgb[box])
+    old = _carried(past.layer.rgb[box], where)
+    flicker = 0.8 * past.flicker + 0.2 * _flicker(rgb, old, trust)
+    # What differs because the flow is a little off grows with the slope of the picture, flicker does not: a
+    # Wiener weight takes the flicker out and leaves edges and texture sharp.
+    slope = _slope(grey[box])
+    own = trust * (share * flicker**2 / (flicker**2 + (_ASTRAY * slope) ** 2))
+    mixed = layer.rgb.copy()
+    if layer.alpha is None or past.layer.alpha is None:
+        mixed[box] = cv2.blendLinear(rgb, old, 1 - own, own)
+        return replace(layer, rgb=mixed), flicker
+    alpha = layer.alpha[box]
+    old_alpha = _carried(past.layer.alpha[box], where)
+    held = layer.alpha.copy()
+    held[box] = alpha + share * trust * (old_alpha - alpha)
+    # Straight colours are mixed by how much of them is seen, and where only the past is seen they are the past's.
+    own = np.maximum(own, share * trust * (1 - alpha)) * old_alpha
+    mixed[box] = cv2.blendLinear(rgb, old, (1 - own) * (alpha + 1e-3), own)
+    return replace(layer, rgb=mixed, alpha=held), flicker
+
+
+def _carried(picture: Array, where: Array) -> Array:
+    """The picture looked up at (x, y) of `where` (h, w, 2)."""
+    # OpenCV takes both coordinates in one map; its type stubs do not know.
+    found = cv2.remap(  # type: ignore[call-overload]
+        picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(found)
+
+
+def _flicker(new: Array, old: Array, trust: Array) -> float:
+    """The typical difference in levels of two matched pictures, where the match can be trusted."""
+    a, b, sure = new[::3, ::3, 1], old[::3, ::3, 1], trust[::3, ::3] > 0.3
+    differs = cv2.absdiff(np.ascontiguousarray(a), np.ascontiguousarray(b))[sure]
+    return max(_CLEAN, float(np.median(differs)) if differs.size else _CLEAN)
+
+
+def _slope(grey: Array) -> Array:
+    """The steepness of a (H, W) uint8 picture in levels a pixel, without its finest noise."""
+    smooth = cv2.GaussianBlur(grey, (3, 3), 0)
+    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=0.125)
+    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.125)
+    return np.asarray(cv2.magnitude(across, down))
+
+
+def _alike(a: Layer, b: Layer) -> bool:
+    """Whether two layers can be mixed: of one size, and with alpha both or neither."""
+    return a.rgb.shape == b.rgb.shape and (a.alpha is None) == (b.alpha is None)
+
+
+def _box(past: Array | None, now: Array | None, rgb: Array) -> tuple[slice, slice] | None:
+    """The rows and columns around the person in both pictures; the whole picture where there is no alpha."""
+    if past is None or now is None:
+        return slice(0, rgb.shape[0]), slice(0, rgb.shape[1])
+    a, b = alpha_box(past, 4), alpha_box(now, 4)
+    if a is None or b is None:
+        return None
+    rows, columns = (
+        slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a, b, strict=True)
+    )
+    return rows, columns
+
+
+def _motion(
+    layer: Layer, grey: Array, past: _Past, box: tuple[slice, slice], scale: float
+) -> tuple[Array, Array]:
+    """Where each small pixel of the layer was in the past, (h, w, 2) in small pixels, and how far to trust that, (h, w)."""
+    size = (
+        max(16, round((box[1].stop - box[1].start) * scale)),
+        max(16, round((box[0].stop - box[0].start) * scale)),
+    )
+    before = cv2.resize(past.grey[box], size, interpolation=cv2.INTER_AREA)
+    after = cv2.resize(grey[box], size, interpolation=cv2.INTER_AREA)
+    start = _pose_flow(layer.moment.pose, past.layer.moment.pose, box, size)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = finder.calc(after, before, start.copy())
+    back = finder.calc(before, after, -start)
+    where = flow + _pixels(size[1], size[0])
+    returned = flow + _carried(back, where)
+    # After Sundaram et al. (2010): a tolerance that grows with the motion.
+    strays = (returned**2).sum(-1) / (0.5 + 0.02 * (flow**2).sum(-1))
+    differs = cv2.blur(cv2.absdiff(_carried(before, where), after).astype(np.float32), (3, 3))
+    inside = (where >= 0).all(-1) & (where <= np.array(size, np.float32) - 1).all(-1)
+    tolerance = 8 + 2 * past.flicker
+    return flow, np.asarray(np.exp(-strays - (differs / tolerance) ** 2) * inside, np.float32)
+
+
+def _pose_flow(a: Pose, b: Pose, box: tuple[slice, slice], size: tuple[int, int]) -> Array:
+    """The motion from pose a to pose b as a smooth (h, w, 2) field of `size` (w, h), from points along the limbs."""
+    width, height = size
+    ends = np.array(skeleton.LIMBS)
+    seen = (np.minimum(a.score, b.score) > 0)[ends].all(1)
+    if not seen.any():
+        return np.zeros((height, width, 2), np.float32)
+    share = np.linspace(0, 1, 4, dtype=np.float32)[:, None, None]
+    pairs = ends[seen]
+    left, top = box[1].start, box[0].start
+    origin = np.array([left, top], np.float32)
+    unit = np.array([width / (box[1].stop - left), height / (box[0].stop - top)], np.float32)
+    points, moves = (
+        (xy[pairs[:, 0]] * (1 - share) + xy[pairs[:, 1]] * share).reshape(-1, 2)
+        for xy in ((a.xy - origin) * unit, (b.xy - a.xy) * unit)
+    )
+    step = max(width, height) / _GRID
+    columns, rows = max(2, round(width / step)), max(2, round(height / step))
+    x = (np.arange(columns, dtype=np.float32) + 0.5) * (width / columns)
+    y = (np.arange(rows, dtype=np.float32) + 0.5) * (height / rows)
+    squared = (y[:, None, None] - points[:, 1]) ** 2 + (x[None, :, None] - points[:, 0]) ** 2
+    near = np.exp(-squared / (2 * (1.2 * step) ** 2)) + 1e-9
+    field = (near @ moves) / near.sum(-1, keepdims=True)
+    return np.asarray(cv2.resize(field.astype(np.float32), size, interpolation=cv2.INTER_LINEAR))
+
+
+def _on_grey(layer: Layer) -> Array:
+    """The layer over grey, as one channel (H, W) uint8."""
+    grey = cv2.cvtColor(layer.rgb, cv2.COLOR_RGB2GRAY)
+    if layer.alpha is None:
+        return grey
+    return np.asarray(
+        cv2.blendLinear(grey, np.full_like(grey, _GREY), layer.alpha, 1 - layer.alpha)
+    )
+
+
+def _pixels(height: int, width: int) -> Array:
+    """The (x, y) of every pixel, (H, W, 2) float32."""
+    x = np.broadcast_to(np.arange(width, dtype=np.float32), (height, width))
+    y = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], (height, width))
+    return np.stack([x, y], -1)
