@@ -257,7 +257,7 @@ def check_paths(
     if extras.save_poses is not None:
         tracks.check_output(extras.save_poses, overwrite=overwrite)
     background = config.compose.background
-    if compose.background_kind(background) == "file" and not Path(background).exists():
+    if compose.kind(background) == "file" and not Path(background).exists():
         raise InputError(f"compose.background {background!r}: there is no such file")
     if live and extras.preview is not None:
         raise InputError("--preview needs all poses before rendering; it cannot go with --live")
@@ -275,7 +275,7 @@ def read_person(
     photo = picture.read(source) if picture.is_picture(source) else None
     info = None if photo else video.probe(source)
     size = photo.size if photo else info.size  # type: ignore[union-attr]
-    on_driver = compose.background_kind(config.compose.background) == "driver"
+    on_driver = compose.kind(config.compose.background) == "driver"
     canvas = canvas_size(driver_size if on_driver else size, config.output)
     inner = fit_inside(size, max(canvas)) if on_driver else canvas
 
@@ -355,18 +355,14 @@ def finished(
     config: VideoConfig, layers: Iterator[Layer], person: Person, driver: Path
 ) -> Iterator[Frame]:
     """Steadied, face-refined and composed pictures, in order."""
-    driver_frames: Iterator[Frame] | None = None
-    backdrop: Callable[[], Iterator[Frame]] | None = None
-    kind = compose.background_kind(config.compose.background)
+    behind: compose.Behind | None = None
+    kind = compose.kind(config.compose.background)
     if kind == "driver":
-        driver_frames = prefetch(video.read(driver, size=person.size), ahead=2)
+        behind = prefetch(video.read(driver, size=person.size), ahead=2)
     elif kind == "file":
-        backdrop = partial(_opened, Path(config.compose.background))
+        behind = partial(_opened, Path(config.compose.background))
     layers = face.refine(steady.steady(layers, config.steady), person, config.face)
-    yield from compose.compose(
-        layers, plate=person.plate, options=config.compose,
-        driver_frames=driver_frames, backdrop=backdrop,
-    )  # fmt: skip
+    yield from compose.compose(layers, config.compose, plate=person.plate, behind=behind)
 
 
 def provenance(config: VideoConfig) -> dict[str, str]:
