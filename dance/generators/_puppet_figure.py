@@ -97,11 +97,13 @@ class Figure:
 
     xyz: (25, 3) float64, pixels and depth (smaller is nearer), every point filled in.
     seen: (25,) bool, which points the pose has.  flat: whether depths are unknown (then they are 0).
+    world: (25, 3) metres, where the estimator gave them.
     """
 
     xyz: Array
     seen: Array
     flat: bool
+    world: Array | None = None
 
 
 def standing() -> Array:
@@ -130,7 +132,11 @@ def read(pose: Pose, like: Array) -> Figure:
         if len(known) >= 2 and seen[wrist]:
             xyz[tip, :2], seen[tip] = pose.xy[known].mean(0), True
             xyz[tip, 2] = xyz[wrist, 2]
-    return Figure(_fill(xyz, seen, like), seen, pose.depth is None)
+    world = None
+    if pose.world is not None:
+        world = np.zeros((POINTS, 3))
+        world[:23] = pose.world[:23]
+    return Figure(_fill(xyz, seen, like), seen, pose.depth is None, world)
 
 
 def _fill(xyz: Array, seen: Array, like: Array) -> Array:
@@ -169,7 +175,8 @@ class Rest:
     """The figure in the source picture and what is measured on it once.
 
     start: (15, 2) where each bone begins.  angle, length: (15,) of each bone in the picture.
-    torso: the length of the trunk in pixels.  shoulders, hips: complex width + i * (depth towards
+    torso: the length of the trunk in pixels.  rods: the lengths in space of `_RODS`, in pixels.
+    shoulders, hips: complex width + i * (depth towards
     the camera) from the right to the left one.
     """
 
@@ -178,6 +185,7 @@ class Rest:
     angle: Array
     length: Array
     torso: float
+    rods: Array
     shoulders: complex
     hips: complex
     mirrored: bool
@@ -210,7 +218,7 @@ def measure(figure: Figure, mirrored: bool = False) -> Rest:
     angle = np.arctan2(along[:, 1], along[:, 0])
     torso = float(np.linalg.norm(shoulders - hips))
     return Rest(
-        replace(figure, xyz=xyz), start, angle, length, torso,
+        replace(figure, xyz=xyz), start, angle, length, torso, _rods(figure),
         across(xyz, LEFT_SHOULDER, RIGHT_SHOULDER), across(xyz, LEFT_HIP, RIGHT_HIP),
         mirrored,
     )  # fmt: skip
@@ -245,20 +253,37 @@ def head_aside(xyz: Array) -> Array:
     return np.asarray(mixed / max(float(np.hypot(*mixed)), 1e-6))
 
 
+def _rods(figure: Figure) -> Array:
+    """The lengths in space of the source's rods.
+
+    One picture's own depths are rough (and grow towards hands and feet), its metres are better: they
+    are brought to pixels by the rods that lie across the view.
+    """
+    picture = np.array([np.hypot(*(figure.xyz[a] - figure.xyz[b])[:2]) for a, b in _RODS])
+    if figure.world is None:
+        return picture
+    solid = np.array([np.linalg.norm(figure.world[a] - figure.world[b]) for a, b in _RODS])
+    across_view = np.array([np.hypot(*(figure.world[a] - figure.world[b])[:2]) for a, b in _RODS])
+    sure = across_view > 0.12
+    if not sure.any():
+        return picture
+    rate = _weighted_median(picture[sure] / across_view[sure], across_view[sure], 0.5)
+    return np.clip(solid * rate, 0.9 * picture, 1.6 * picture)
+
+
+def _weighted_median(values: Array, weights: Array, share: float) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, share * total[-1])])
+
+
 def growth(rest: Rest, figure: Figure) -> float:
     """How much larger the figure is drawn than the rest, told by the rods' lengths in space."""
-    ratios, weights = [], []
-    for a, b in _RODS:
-        if rest.figure.seen[a] and rest.figure.seen[b] and figure.seen[a] and figure.seen[b]:
-            was = float(np.linalg.norm(rest.figure.xyz[a] - rest.figure.xyz[b]))
-            now = float(np.linalg.norm(figure.xyz[a] - figure.xyz[b]))
-            if was > 0.05 * rest.torso:
-                ratios.append(now / was)
-                weights.append(was)
-    if not ratios:
+    was = rest.rods
+    now = np.array([np.linalg.norm(figure.xyz[a] - figure.xyz[b]) for a, b in _RODS])
+    both = rest.figure.seen & figure.seen
+    known = np.array([both[a] and both[b] for a, b in _RODS]) & (was > 0.05 * rest.torso)
+    if not known.any():
         return 1.0
-    order = np.argsort(ratios)
-    total = np.cumsum(np.array(weights)[order])
     # Without depths a rod's length in the picture is a lower bound, so the longer ones tell the truth.
-    share = 0.75 if figure.flat else 0.5
-    return float(np.array(ratios)[order][np.searchsorted(total, share * total[-1])])
+    return _weighted_median(now[known] / was[known], was[known], 0.75 if figure.flat else 0.5)

@@ -25,7 +25,7 @@ from dance.generators._puppet_figure import (
 )
 from dance.generators._puppet_figure import HEAD as HEAD_BONE
 from dance.generators._puppet_parts import HEAD, TRUNK, Parts, segment
-from dance.generators._puppet_texture import head_back, texture
+from dance.generators._puppet_texture import texture
 from dance.skeleton import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 from dance.types import Array
 
@@ -45,8 +45,8 @@ PARTS: tuple[tuple[int, ...], ...] = (
         )
     ),
 )
-_TRUNK_RELIEF, _HEAD_RELIEF = 0.62, 0.95  # depth of the body over its width
-_CELLS = 26  # cells of the mesh along the trunk
+_TRUNK_RELIEF, _HEAD_RELIEF = 0.7, 1.25  # depth of the body over its width
+_CELLS = 36  # cells of the mesh along the trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +80,22 @@ def build_meshes(rgb: Array, alpha: Array, rest: Rest, parts: Parts) -> list[Mes
     nodes = np.stack(np.meshgrid(grid_x, grid_y), -1).astype(np.float64)
     label = parts.label[at]
     weights = _diffuse(_hard_weights(nodes, label, rest), label, nodes, rest, parts, step)
-    relief = _relief(nodes, parts.label, rest, weights)
+    trunk, head = _relief(nodes, np.where(alpha > 0.5, parts.label, -1), rest, step)
     meshes = []
     for part, segments in enumerate(PARTS):
         own = np.isin(parts.label, segments)
         if own.sum() < 12:
             continue
         mine = own | shares[part]
-        picture, reach = texture(rgb, alpha, mine, part, parts, rest)
+        picture, reach = texture(
+            rgb, alpha, mine, part, parts, rest, behind=own if part in (0, 1) else None
+        )
         cells = _cells(reach, grid_y, grid_x)
         if not cells.any():
             continue
-        meshes.append(_mesh(part, nodes, cells, mine[at], weights, relief, picture, rest, step))
+        meshes.append(
+            _mesh(part, nodes, cells, mine[at], weights, (trunk, head), picture, rest, step)
+        )
     return meshes
 
 
@@ -181,22 +185,30 @@ def _diffuse(
     return weights
 
 
-def _relief(nodes: Array, label: Array, rest: Rest, weights: Array) -> Array:
-    """How far trunk and head bulge towards the camera at every node, (gy, gx) pixels."""
+def _relief(nodes: Array, label: Array, rest: Rest, step: int) -> tuple[Array, Array]:
+    """How far trunk and head bulge towards the camera at every node, two (gy, gx) in pixels."""
     spine = rest.start[PELVIS] - rest.start[CHEST]
     down = spine / np.hypot(*spine)
     aside = head_aside(rest.figure.xyz)
-    trunk = _bulge(nodes, label == TRUNK, rest.start[CHEST], down, _TRUNK_RELIEF)
+    trunk = _bulge(nodes, label == TRUNK, rest.start[CHEST], down, _TRUNK_RELIEF, step)
+    # Shoulders are wide but flat: towards the neck the trunk gets as thin as that.
+    trunk = trunk * (
+        0.35
+        + 0.65 * _smoothstep(0.0, 0.4, (nodes - rest.start[CHEST]) @ spine / float(spine @ spine))
+    )
     head = _bulge(
-        nodes, label == HEAD, rest.start[HEAD_BONE], np.array([-aside[1], aside[0]]), _HEAD_RELIEF
+        nodes,
+        label == HEAD,
+        rest.start[HEAD_BONE],
+        np.array([-aside[1], aside[0]]),
+        _HEAD_RELIEF,
+        step,
     )
-    return np.asarray(
-        trunk * (weights[..., CHEST] + weights[..., PELVIS]) + head * weights[..., HEAD_BONE]
-    )
+    return trunk, head
 
 
-def _bulge(nodes: Array, mask: Array, origin: Array, down: Array, share: float) -> Array:
-    """An ellipse over every row (across `down`) of the mask."""
+def _bulge(nodes: Array, mask: Array, origin: Array, down: Array, share: float, step: int) -> Array:
+    """An ellipse over every row (across `down`) of the mask; flat at its rim, so that front and back meet."""
     aside = np.array([down[1], -down[0]])
     ys, xs = np.nonzero(mask)
     if not len(ys):
@@ -220,7 +232,7 @@ def _bulge(nodes: Array, mask: Array, origin: Array, down: Array, share: float) 
     place = nodes - origin
     row = np.clip(np.rint(place @ down).astype(int) - first, 0, count - 1)
     centre, half = (low + high)[row] / 2, np.maximum((high - low)[row] / 2, 1)
-    u = (place @ aside - centre) / half
+    u = (place @ aside - centre) / np.maximum(half - 0.6 * step, 1)
     return np.asarray(share * half * np.sqrt(np.clip(1 - u * u, 0, 1)))
 
 
@@ -241,26 +253,22 @@ def _mesh(
     for dy in (0, 1):
         for dx in (0, 1):
             used[dy : dy + cells.shape[0], dx : dx + cells.shape[1]] |= cells
-    field = np.concatenate([weights, relief[..., None]], -1)
-    field = _extend(field, mine & (weights.sum(-1) > 0.5), used)
+    field = _extend(weights, mine & (weights.sum(-1) > 0.5), used)
     number = np.cumsum(used).reshape(used.shape) - 1
     rows, columns = np.nonzero(cells)
     a, b = number[rows, columns], number[rows, columns + 1]
     c, d = number[rows + 1, columns], number[rows + 1, columns + 1]
     triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([b, d, c], -1)]).astype(np.int32)
     points = nodes[used]
-    weight, bulge = field[used][:, :BONES], field[used][:, BONES]
-    weight = weight / weight.sum(1, keepdims=True)
+    weight = field[used] / field[used].sum(1, keepdims=True)
+    trunk, head = (bulges[used] for bulges in relief)
+    bulge = trunk * (weight[:, CHEST] + weight[:, PELVIS]) + head * weight[:, HEAD_BONE]
     colours, corner = picture
     uv = points - corner
     closed = part in (0, 1)
     if closed:
         count = len(points)
-        uv_back = uv
-        if part == HEAD:
-            width = colours.shape[1]
-            colours = np.concatenate([colours, head_back(colours, rest, corner)], 1)
-            uv_back = uv + [width, 0]
+        uv_back = uv + np.array([colours.shape[1] // 2, 0])
         points, weight = np.concatenate([points, points]), np.concatenate([weight, weight])
         bulge, uv = np.concatenate([bulge, -bulge]), np.concatenate([uv, uv_back])
         triangles = np.concatenate([triangles, triangles + count])

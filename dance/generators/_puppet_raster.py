@@ -8,6 +8,7 @@ from numba import njit
 from dance.types import Array
 
 _SUB = 2  # samples per pixel along each axis
+_CLEAR = 1e6  # more than any depth
 _SAME = 6.0  # samples of a pixel further apart in the texture (texels) come from different places
 
 
@@ -57,6 +58,7 @@ def paint(
     triangles: Array,
     facing: int,
     opacity: float,
+    close: bool,
 ) -> None:
     """Draws one mesh underneath what the picture already shows (so: nearest mesh first).
 
@@ -64,6 +66,7 @@ def paint(
     texture: (h, w, 4) float32, premultiplied.  xy (n, 2), depth (n,), uv (n, 2) float32: where each
     vertex is in the picture, how far away, and where in the texture (pixels).  triangles: (m, 3).
     facing: only triangles whose turning sense has this sign are drawn; 0 draws all, the nearest wins.
+    close: whether thin gaps (where the soft rims of a front and a back meet) are filled.
     """
     height, width = picture.shape[0], picture.shape[1]
     x_low, x_high, y_low, y_high = 1e9, -1e9, 1e9, -1e9
@@ -100,15 +103,39 @@ def paint(
                 if wa < -1e-5 or wb < -1e-5 or wc < -1e-5:
                     continue
                 z = wa * depth[a] + wb * depth[b] + wc * depth[c]
+                if z - _CLEAR >= near[y, x]:
+                    continue
+                u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
+                v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
+                # What is mostly clear lies behind everything solid, however near it is.
+                row, column = int(v + 0.5), int(u + 0.5)
+                if row < 0 or column < 0 or row >= texture.shape[0] or column >= texture.shape[1]:
+                    continue
+                if texture[row, column, 3] > 0.5:
+                    z -= _CLEAR
                 if z < near[y, x]:
                     near[y, x] = z
-                    at[y, x, 0] = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
-                    at[y, x, 1] = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
+                    at[y, x, 0], at[y, x, 1] = u, v
 
-    sample, colour = np.empty(4, np.float32), np.empty(4, np.float32)
+    sheet = np.zeros((bottom - top, right - left, 4), np.float32)
+    _shade(sheet, picture[top:bottom, left:right], texture, near, at)
+    if close:
+        _close_gaps(sheet)
     for y in range(bottom - top):
         for x in range(right - left):
-            if picture[top + y, left + x, 3] > 0.998:
+            room = (1.0 - picture[top + y, left + x, 3]) * opacity
+            if room > 0.0 and sheet[y, x, 3] > 0.0:
+                for c in range(4):
+                    picture[top + y, left + x, c] += room * sheet[y, x, c]
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _shade(sheet: Array, before: Array, texture: Array, near: Array, at: Array) -> None:
+    """Fills the sheet (h, w, 4) with what the samples at (2h, 2w, 2) of the texture show, averaged per pixel."""
+    sample, colour = np.empty(4, np.float32), np.empty(4, np.float32)
+    for y in range(sheet.shape[0]):
+        for x in range(sheet.shape[1]):
+            if before[y, x, 3] > 0.998:
                 continue
             count = 0
             u_sum, v_sum = 0.0, 0.0
@@ -125,7 +152,7 @@ def paint(
                 continue
             if u_high - u_low < _SAME and v_high - v_low < _SAME:
                 _cubic(texture, u_sum / count, v_sum / count, colour)
-                share = opacity * count / (_SUB * _SUB)
+                share = count / (_SUB * _SUB)
             else:
                 colour[:] = 0.0
                 for j in range(_SUB):
@@ -136,10 +163,32 @@ def paint(
                             _cubic(texture, u, v, sample)
                             for c in range(4):
                                 colour[c] += sample[c]
-                share = opacity / (_SUB * _SUB)
-            room = (1.0 - picture[top + y, left + x, 3]) * share
+                share = 1.0 / (_SUB * _SUB)
             for c in range(4):
-                picture[top + y, left + x, c] += room * colour[c]
+                sheet[y, x, c] = share * colour[c]
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _close_gaps(sheet: Array) -> None:
+    """Fills what is clearer than both its surroundings, up to four pixels wide, in place."""
+    height, width = sheet.shape[0], sheet.shape[1]
+    whole = sheet.copy()
+    reach = 2
+    for y in range(reach, height - reach):
+        for x in range(reach, width - reach):
+            best, y_step, x_step = whole[y, x, 3], 0, 0
+            if best > 0.98:
+                continue
+            for dy, dx in ((0, reach), (reach, 0), (reach, reach), (reach, -reach)):
+                lower = min(whole[y - dy, x - dx, 3], whole[y + dy, x + dx, 3])
+                if lower > best + 0.02:
+                    best, y_step, x_step = lower, dy, dx
+            if y_step == 0 and x_step == 0:
+                continue
+            a, b = whole[y - y_step, x - x_step], whole[y + y_step, x + x_step]
+            for c in range(3):
+                sheet[y, x, c] = 0.5 * (a[c] / a[3] + b[c] / b[3]) * best
+            sheet[y, x, 3] = best
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]

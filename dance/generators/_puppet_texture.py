@@ -16,9 +16,8 @@ from dance.generators._puppet_figure import (
     THIGH,
     UPPER,
     Rest,
-    head_aside,
 )
-from dance.generators._puppet_parts import TRUNK, Parts, segment
+from dance.generators._puppet_parts import Parts, segment
 from dance.skeleton import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 from dance.types import Array
 
@@ -26,9 +25,12 @@ _PAD = 6  # transparent pixels around a texture, so that interpolation never rea
 
 
 def texture(
-    rgb: Array, alpha: Array, mine: Array, part: int, parts: Parts, rest: Rest
+    rgb: Array, alpha: Array, mine: Array, part: int, parts: Parts, rest: Rest, behind: Array | None
 ) -> tuple[tuple[Array, Array], Array]:
-    """The premultiplied texture (h, w, 4) float32 of a part with its corner (x, y), and the pixels (H, W) it covers."""
+    """The premultiplied texture (h, w, 4) float32 of a part with its corner (x, y), and the pixels (H, W) it covers.
+
+    behind: (H, W) bool, what of it has a back; the back's texture, as wide, then follows to the right.
+    """
     hidden = _hidden(part, parts, rest) & ~mine
     # A little of the neighbours keeps the cut between two touching parts closed.
     rim = cv2.dilate(mine.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -46,10 +48,14 @@ def texture(
     soft = cv2.GaussianBlur(covered[window].astype(np.float32), (0, 0), 0.8)
     opaque = (opaque * soft).astype(np.float32)
     out = np.dstack([filled * opaque[..., None], opaque])
-    out = np.pad(out, ((_PAD, _PAD), (_PAD, _PAD), (0, 0)))
-    return (out.astype(np.float32), np.array([left - _PAD, top - _PAD])), covered & (
-        alpha > 0.004
-    ) | hidden
+    corner = np.array([left - _PAD, top - _PAD])
+    out = np.pad(out, ((_PAD, _PAD), (_PAD, _PAD), (0, 0))).astype(np.float32)
+    if behind is not None:
+        back = _head_back(out, rest, corner) if part == 1 else out
+        kept = cv2.dilate((behind | hidden)[window].astype(np.float32), np.ones((5, 5), np.uint8))
+        kept = np.pad(cv2.GaussianBlur(kept, (0, 0), 0.8), _PAD)
+        out = np.concatenate([out, back * kept[..., None]], 1)
+    return (out, corner), covered & (alpha > 0.004) | hidden
 
 
 def spread_colours(rgb: Array, known: Array) -> Array:
@@ -101,7 +107,7 @@ def _hidden(part: int, parts: Parts, rest: Rest) -> Array:
     return hull > 0
 
 
-def head_back(front: Array, rest: Rest, corner: Array) -> Array:
+def _head_back(front: Array, rest: Rest, corner: Array) -> Array:
     """A texture for the back of the head: the outline of the front, filled with what the top of the head shows."""
     alpha = front[..., 3]
     solid = alpha > 0.5

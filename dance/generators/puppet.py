@@ -19,7 +19,6 @@ from dance.config import Options
 from dance.generators._puppet_bones import Motion, facing, foot_side, move, rotation
 from dance.generators._puppet_figure import (
     ENDS,
-    FOOT,
     FORE,
     SHIN,
     THIGH,
@@ -239,7 +238,7 @@ def _draw(shot: _Shot, size: Size, rgb: Array, alpha: Array) -> None:
         facing = 0 if mesh.closed else (-1 if memory.back else 1)
         paint(
             picture, mesh.textures[level], xy.astype(np.float32), depth.astype(np.float32),
-            uv.astype(np.float32), mesh.triangles, facing, float(memory.opacity[part]),
+            uv.astype(np.float32), mesh.triangles, facing, float(memory.opacity[part]), mesh.closed,
         )  # fmt: skip
     release(picture, rgb, alpha)
 
