@@ -88,9 +88,16 @@ class Landmarks:
     mask: Array
 
 
+def to_crop(region: Region, side: int) -> Array:
+    """The (2, 3) map from picture to crop as mediapipe has it: the region's centre comes to side / 2."""
+    matrix = geometry.region_to_crop(region, side)
+    matrix[:, 2] += 0.5
+    return matrix
+
+
 def crop(rgb: Array, region: Region, side: int) -> Array:
     """The region upright, (1, side, side, 3) float32 in [0, 1]; beyond the picture its edge is repeated."""
-    matrix = geometry.region_to_crop(region, side)
+    matrix = to_crop(region, side)
     picture = cv2.warpAffine(
         rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -109,7 +116,7 @@ def look(network: Network, rgb: Array, region: Region, *, mirror: bool = False) 
         raw = (raw + _mirrored(other[0], SIDE)) / 2
         world = (world + _mirrored(other[1], 0)) / 2
         presence, mask = (presence + other[2]) / 2, (mask + other[3][:, ::-1]) / 2
-    back = geometry.invert(geometry.region_to_crop(region, SIDE))
+    back = geometry.invert(to_crop(region, SIDE))
     xy = geometry.transform(raw[:, :2], back)
     cos, sin = np.cos(region.angle), np.sin(region.angle)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
@@ -242,7 +249,7 @@ def _outside(xy: Array, size: Size) -> Array:
 
 def _full_mask(found: Landmarks, size: Size) -> Array:
     """The person mask at the picture's size; 0 beyond the region."""
-    matrix = geometry.invert(geometry.region_to_crop(found.region, SIDE))
+    matrix = geometry.invert(to_crop(found.region, SIDE))
     height, width = size
     whole = cv2.warpAffine(_sigmoid(found.mask), matrix, (width, height), flags=cv2.INTER_LINEAR)
     return np.asarray(whole, np.float32)
