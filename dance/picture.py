@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,23 +19,37 @@ log = logging.getLogger(__name__)
 
 WANTED = "give a photo such as jpg, png or webp"
 
-_MOST_PIXELS = 200_000_000
+_MOST_PIXELS = 2 * 89_478_485  # where Pillow itself refuses
 # Decoded pictures of more pixels are made smaller; a JPEG is already read smaller.
 _KEPT_PIXELS = 50_000_000
+_PLAIN = 208
+_EDGE = 2.0  # pixels
+# What counts as a photo: Pillow also opens MPEG streams, documents and icons.
+_PHOTOS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "PPM",
+    "AVIF",
+    "JPEG2000",
+)
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
 
 
 def is_picture(path: Path) -> bool:
     """Whether the file's content, whatever its name, is a photo; one with several frames (gif) is a video."""
     try:
-        with Image.open(path) as image:
-            if image.format == "GIF":
-                return getattr(image, "n_frames", 1) == 1
-            return True
+        with _opened(path) as image:
+            return image.format != "GIF" or getattr(image, "n_frames", 1) == 1
     except Image.DecompressionBombError:
         return True
     except (OSError, SyntaxError, ValueError):
-        return False
+        return _is_heic(path)
 
 
 def read(path: Path) -> Frame:
@@ -47,9 +64,10 @@ def read(path: Path) -> Frame:
         raise InputError(f"{path}: is a folder; {WANTED}")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty (0 bytes); {WANTED}")
+    if _is_heic(path):
+        raise InputError(f"{path}: is a HEIC photo, which is not read here; save it as jpg or png")
     try:
-        with Image.open(path) as image:
-            _check_size(path, image)
+        with _opened(path) as image:
             return _frame(image)
     except Image.DecompressionBombError as error:
         raise InputError(
@@ -57,23 +75,38 @@ def read(path: Path) -> Frame:
         ) from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: is not a photo that can be read; {WANTED}") from error
+    except PermissionError as error:
+        raise InputError(
+            f"{path}: may not be read (permission denied); allow reading it, or copy it elsewhere"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: cannot be read ({error}); it is damaged or cut off") from error
+        raise InputError(f"{path}: is damaged or cut off ({error}); copy it again") from error
 
 
 def write(path: Path, rgb: Array) -> None:
-    """Writes the picture (H, W, 3) uint8, as what the suffix says."""
+    """Writes the picture (H, W, 3) uint8, as what the suffix says. Raises InputError where that is unknown."""
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise InputError(f"{path}: cannot write {path.suffix or 'no suffix'}; name it .png or .jpg")
     Image.fromarray(rgb).save(path)
 
 
-def _check_size(path: Path, image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > _MOST_PIXELS:
-        raise InputError(
-            f"{path}: has {width} x {height} pixels, more than {_MOST_PIXELS:,}; make it smaller"
-        )
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    Image.init()
+    with warnings.catch_warnings():
+        # Pillow warns of half its limit already.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path, formats=_PHOTOS) as image:
+            yield image
+
+
+def _is_heic(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC
 
 
 def _frame(image: Image.Image) -> Frame:
@@ -145,28 +178,12 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _fill_hidden(rgb: Array, alpha: Array) -> Array:
-    """The colours of wholly transparent pixels replaced by those of what is seen near by.
+    """The colours of wholly transparent pixels made plain light grey, at the very edge those of what is seen.
 
-    What stands there in the file is arbitrary and would fringe every blurred or resized edge.
+    What stands there in the file is arbitrary: it would fringe every resized edge and mislead networks.
     """
-    hidden = alpha == 0
-    if hidden.all():
-        return np.full_like(rgb, 128)
-    filled = _pull_push(rgb.astype(np.float32), alpha)
-    return np.where(hidden[..., None], np.clip(filled + 0.5, 0, 255).astype(np.uint8), rgb)
-
-
-def _pull_push(rgb: Array, weight: Array) -> Array:
-    """Colours (H, W, 3) float32 averaged over ever larger blocks until every pixel has one."""
-    total = weight.sum()
-    height, width = weight.shape
-    if weight.min() > 0 or min(height, width) == 1:
-        mean = (rgb * weight[..., None]).sum((0, 1)) / max(total, 1e-6)
-        return np.where(weight[..., None] > 0, rgb, mean)
-    size = (width + 1) // 2, (height + 1) // 2
-    small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(rgb * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    small = small / np.maximum(small_weight, 1e-6)[..., None]
-    below = _pull_push(small, np.minimum(small_weight * 4, 1))
-    up = cv2.resize(below, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(weight[..., None] * rgb + (1 - weight[..., None]) * up)
+    weight = cv2.GaussianBlur(alpha, (0, 0), _EDGE)[..., None]
+    near = cv2.GaussianBlur(rgb * alpha[..., None], (0, 0), _EDGE) / np.maximum(weight, 1e-3)
+    share = np.minimum(4 * weight, 1)
+    filled = np.clip(near * share + _PLAIN * (1 - share) + 0.5, 0, 255).astype(np.uint8)
+    return np.where(alpha[..., None] == 0, filled, rgb)

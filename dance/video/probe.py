@@ -25,6 +25,7 @@ _SQUARE = Fraction(1)
 _MOST_SQUEEZED = 8
 # Demuxers of pictures and of text drawn as a terminal: FFmpeg calls both of them video.
 _PICTURES = ("image2", "_pipe")
+_STILLS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif")
 _TEXTS = ("tty", "bin", "xbin", "adf", "idf")
 
 
@@ -170,7 +171,10 @@ def _open(path: Path) -> InputContainer:
     if container.format.name in _TEXTS:
         container.close()
         raise InputError(f"{path}: is text, not a video; {WANTED}")
-    if any(mark in container.format.name for mark in _PICTURES):
+    if (
+        any(mark in container.format.name for mark in _PICTURES)
+        or _first_bytes(path)[8:12] in _STILLS
+    ):
         container.close()
         raise InputError(f"{path}: is a picture, not a video; {WANTED}")
     return container
@@ -181,8 +185,7 @@ def _why_not(path: Path, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "may not be read (permission denied); allow reading it, or copy it elsewhere"
     try:
-        with path.open("rb") as file:
-            head = file.read(4096)
+        head = _first_bytes(path)
     except OSError as unreadable:
         return f"cannot be read ({unreadable.strerror}); {WANTED}"
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
@@ -193,6 +196,11 @@ def _why_not(path: Path, error: Exception) -> str:
     if not any(byte < 9 or 13 < byte < 32 for byte in head):
         return f"is text, not a video; {WANTED}"
     return f"is not a video that can be read, or is damaged; {WANTED}"
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
 
 
 def video_stream(container: InputContainer, path: Path) -> av.VideoStream:
