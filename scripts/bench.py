@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+# So that a checkout that has not been installed will do.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dance import config, console, demo, pipeline
 from dance.evaluation import mediapipe_runtime, report, speed

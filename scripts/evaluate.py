@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+# So that a checkout that has not been installed will do.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dance import config, console, pipeline
 from dance.evaluation import benchmark, footage, mediapipe_runtime, poses, report

@@ -127,7 +127,9 @@ def test_the_poses_command_makes_its_runtime_where_asked(
         lambda folders, config, runtime: [{"clip": f.name, "runtime": str(runtime)} for f in folders],
     )  # fmt: skip
     made = tmp_path / "environment"
-    result = call(evaluate, "poses", triplets, tmp_path / "out", "--make-runtime", made)
+    result = call(
+        evaluate, "poses", triplets, "--results", tmp_path / "out", "--make-runtime", made
+    )
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "out" / "poses.json").read_text(encoding="utf-8"))["rows"]
     assert rows == [{"clip": name, "runtime": str(made / "python")} for name in ("one", "two")]
