@@ -18,7 +18,8 @@ from av.video.reformatter import (
 
 from dance.types import Array, Size
 
-# Without both of these swscale rounds luma down and leaves all colours 1 to 2 levels too dark.
+# Without both of these swscale rounds luma down and leaves all colours 1 to 2 levels too dark; with the
+# second one it writes wrong colours into 16-bit RGB.
 EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 _UNSAID = 2
@@ -74,7 +75,8 @@ class Converter:
             height=height,
             format=layout,
             src_colorspace=self._matrix(frame),
-            interpolation=_interpolation((frame.height, frame.width), self._size),
+            interpolation=_interpolation((frame.height, frame.width), self._size)
+            | (EXACT if mapping is None else Interpolation.ACCURATE_RND),
         ).to_ndarray()
         rgb = pixels[..., :3]
         opaque = None
@@ -97,10 +99,10 @@ def is_large(stored: Size) -> bool:
 
 def _interpolation(source: Size, target: Size) -> Interpolation:
     if source == target:
-        return Interpolation.BILINEAR | EXACT  # only chroma is interpolated
+        return Interpolation.BILINEAR  # only chroma is interpolated
     if target[0] <= source[0] and target[1] <= source[1]:
-        return Interpolation.AREA | EXACT
-    return Interpolation.BICUBIC | EXACT
+        return Interpolation.AREA
+    return Interpolation.BICUBIC
 
 
 @cache
