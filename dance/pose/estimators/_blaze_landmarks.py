@@ -183,8 +183,7 @@ def _sigmoid(x: Array) -> Array:
 
 def to_pose(found: Landmarks, size: Size, *, mask: bool) -> Pose:
     """The landmarks in the 133-joint skeleton; what BlazePose does not know has score 0."""
-    outside = _outside(found.xy, size)
-    inside = np.clip(1 - outside / (_FADE * found.region.side), 0, 1)
+    inside = inside_share(found.xy, size, found.region)
     solid = to_joints(np.concatenate([found.xy, found.z[:, None]], 1))
     score = skeleton.from_blazepose((found.score * inside).astype(np.float32))
     for toe in _SMALL_TOES:
@@ -240,11 +239,11 @@ def region_of(pose: Pose) -> Region:
     return region_between(centre, centre + max(radius, 1.0) * up)
 
 
-def _outside(xy: Array, size: Size) -> Array:
-    """How far each point lies outside the picture, in pixels; 0 inside."""
+def inside_share(xy: Array, size: Size, region: Region) -> Array:
+    """1 for points (N, 2) inside the picture, falling to 0 a little outside: those are invented."""
     height, width = size
     far = np.maximum(np.maximum(-xy, xy - np.array([width - 1, height - 1])), 0)
-    return np.asarray(np.hypot(far[:, 0], far[:, 1]))
+    return np.asarray(np.clip(1 - np.hypot(far[:, 0], far[:, 1]) / (_FADE * region.side), 0, 1))
 
 
 def _full_mask(found: Landmarks, size: Size) -> Array:

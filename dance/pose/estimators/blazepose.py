@@ -11,6 +11,8 @@ from dance import weights
 from dance.config import Options
 from dance.networks import Network
 from dance.pose.estimators import _blaze_detect as detector
+from dance.pose.estimators import _blaze_face as face
+from dance.pose.estimators import _blaze_hands as hands
 from dance.pose.estimators import _blaze_landmarks as landmarks
 from dance.pose.estimators._blaze_detect import Detection
 from dance.pose.estimators._blaze_landmarks import Landmarks
@@ -55,8 +57,17 @@ class BlazePose:
         path = config.landmarks or weights.mediapipe("pose_landmark_full.tflite")
         self._config = config
         self._anchors = detector.anchors()
-        self._detector = Network(weights.mediapipe("pose_detection.tflite"), workers=workers)
-        self._landmarks = Network(path, workers=workers)
+
+        def network(file: Path) -> Network:
+            return Network(file, workers=workers)
+
+        self._detector = network(weights.mediapipe("pose_detection.tflite"))
+        self._landmarks = network(path)
+        self._face = network(weights.mediapipe("face_landmark.tflite")) if config.face else None
+        self._aim = network(weights.mediapipe("hand_recrop.tflite")) if config.hands else None
+        self._hand = (
+            network(weights.mediapipe("hand_landmark_full.tflite")) if config.hands else None
+        )
 
     def __call__(self, frame: Frame, near: Pose | None) -> list[Pose]:
         """All people, surest first, or with `near` whoever is at its region."""
@@ -66,15 +77,28 @@ class BlazePose:
         else:
             there = self._look(frame.rgb, near.region or landmarks.region_of(near))
             found = [there] if there.presence >= config.presence else []
-        return [landmarks.to_pose(f, frame.size, mask=config.mask) for f in found]
+        return [self._described(frame, person) for person in found]
 
     def close(self) -> None:
         """Frees the networks."""
-        self._detector.close()
-        self._landmarks.close()
+        for network in (self._detector, self._landmarks, self._face, self._aim, self._hand):
+            if network is not None:
+                network.close()
 
     def _look(self, rgb: Array, region: Region) -> Landmarks:
         return landmarks.look(self._landmarks, rgb, region, mirror=self._config.mirror)
+
+    def _described(self, frame: Frame, body: Landmarks) -> Pose:
+        """The pose of a found person, with whatever else the options ask for."""
+        pose = landmarks.to_pose(body, frame.size, mask=self._config.mask)
+        if self._aim is not None and self._hand is not None:
+            pose = hands.add(
+                pose, hands.look(self._aim, self._hand, frame.rgb, body), body, frame.size
+            )
+        if self._face is not None:
+            seen = face.look(self._face, frame.rgb, body)
+            pose = pose if seen is None else face.add(pose, seen, body, frame.size)
+        return pose
 
     def _search(self, frame: Frame) -> list[Landmarks]:
         def detect(square: Array, threshold: float) -> list[Detection]:
