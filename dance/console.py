@@ -105,12 +105,13 @@ class ProgressBars:
             _Speed(),
             TimeRemainingColumn(compact=True),
             console=console,
-            disable=quiet,
+            transient=True,
+            # Into a file or a pipe goes what matters, not the bars.
+            disable=quiet or not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> ProgressBars:
-        self._progress.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -118,6 +119,8 @@ class ProgressBars:
 
     def __call__(self, step: Step) -> None:
         if step.stage not in self._tasks:
+            # Started only now: an error before the first step is to stay a single line.
+            self._progress.start()
             name = _STAGES.get(step.stage, step.stage)
             self._tasks[step.stage] = self._progress.add_task(name, total=step.total)
         self._progress.update(self._tasks[step.stage], completed=step.done, total=step.total)

@@ -8,7 +8,12 @@ has to be started, fed or ended here.
 
 from __future__ import annotations
 
+import os
 import queue
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +21,8 @@ from typing import Any, Self
 import numpy as np
 
 from dance.types import Array, InputError
+
+_CHATTER = threading.Lock()
 
 
 class Network:
@@ -93,8 +100,30 @@ def _interpreter(path: Path) -> Any:
         raise InputError(f"{path}: there is no such file; give a .tflite network")
     try:
         # One thread: for these small networks another call on the other core gains more than a second thread.
-        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        with _without_chatter():
+            interpreter = Interpreter(model_path=str(path), num_threads=1)
     except ValueError as error:
         raise InputError(f"{path}: is no whole .tflite network ({error})") from error
-    interpreter.allocate_tensors()
+    with _without_chatter():
+        interpreter.allocate_tensors()
     return interpreter
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keeps the runtime's INFO lines, which no setting of it silences, off the user's stderr.
+
+    They come from C++, so that the file descriptor itself is turned aside; every other line is passed on.
+    """
+    with _CHATTER, tempfile.TemporaryFile() as aside:
+        stderr = os.dup(2)
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            aside.seek(0)
+            for line in aside:
+                if not line.startswith(b"INFO: "):
+                    os.write(2, line)
