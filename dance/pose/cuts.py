@@ -15,6 +15,9 @@ from dance.types import Array, Frame
 LOOK = 2
 """Frames looked at on each side of a possible cut, and so the lag of `mark_cuts`."""
 
+# A flash of two frames is over when the scene of three frames ago is back.
+_BACK = LOOK + 1
+
 # A cut stands out of its neighbours by this factor and by this much (mean change of hue, saturation
 # and value, 0..255). Fast dancing at 16 frames a second reaches 15, but then its neighbours do too.
 _STANDS_OUT = 3.3
@@ -39,7 +42,7 @@ def mark_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
         min_content_val=_CONTENT,
     )
     waiting: deque[Frame] = deque()
-    smalls: deque[Array] = deque(maxlen=2 * LOOK + 1)
+    smalls: deque[Array] = deque(maxlen=_BACK + 1 + LOOK)
     for number, frame in enumerate(frames):
         small = _small(frame.rgb)
         # The detector wants a rate only to name times; cuts come back as frame numbers.

@@ -71,9 +71,15 @@ class Target:
     _others: list[Pose] = field(default_factory=list)  # where others were last
     _looks: list[Array] = field(default_factory=list)  # what they look like
     _strangers: list[Array] = field(default_factory=list)  # what others look like
+    _stand_in: bool = False  # whether somebody else is followed in their place
+    _own_looks: list[Array] = field(default_factory=list)  # their looks, then
 
     def begin_scene(self) -> None:
-        """Forgets where everybody is; what they look like stays."""
+        """Forgets where everybody is; what the person looks like stays."""
+        if self._stand_in:
+            # Somebody else was followed only because the person was not there.
+            self._looks, self._strangers, self._stand_in = self._own_looks, [], False
+        self._own_looks = self._looks
         self._pose, self.lost = None, True
         self._speed = np.zeros(2)
         self._others, self._searched = [], 0
@@ -191,6 +197,9 @@ class Target:
             return everybody[best]
         if self._pose is None or now - self._time >= self.patience:
             # Nobody is like them; the show goes on with whoever is most prominent now.
+            if not self._stand_in:
+                self._stand_in, self._own_looks = True, self._looks
+            self._looks, self._strangers = [], []
             return self._prominent(frame, everybody)
         if like is None or (like >= _UNLIKE and not stranger):
             return everybody[best]
