@@ -37,6 +37,10 @@ from dance.skeleton import (
 from dance.types import Array
 
 _NOSE_REACH = 0.8  # how far the nose stands before the line of the ears, in ear-to-ear widths
+# How far a face is turned (radians) -> how far it is drawn turned: one picture of a face does not
+# stand a profile, so turns are held back until the back of the head is to be seen.
+_TURNS = np.radians([0, 30, 60, 95, 130, 180]), np.radians([0, 24, 35, 42, 130, 180])
+_SHOWN = tuple(np.concatenate([-side[:0:-1], side]) for side in _TURNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,8 @@ def _head(
     """The head's angle, stretch, relief and what lies farther away."""
     aside_rest, aside = head_aside(rest.figure.xyz), head_aside(figure.xyz)
     (before, low_before), (now, low_now) = looking(rest.figure.xyz), looking(figure.xyz)
-    yaw = _gaze(now) - _gaze(before)
+    yaw = _wrap(_gaze(now) - _gaze(before))
+    yaw = float(np.interp(yaw, _SHOWN[0], _SHOWN[1]))
     reach = _NOSE_REACH * max(abs(before.real), 0.25 * rest.torso)
     pitch = float(np.clip((low_now / scale - low_before) / reach, -0.5, 0.5))
     cos, sin = float(np.cos(yaw)), float(np.sin(yaw))

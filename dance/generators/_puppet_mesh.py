@@ -93,10 +93,31 @@ def build_meshes(rgb: Array, alpha: Array, rest: Rest, parts: Parts) -> list[Mes
         cells = _cells(reach, grid_y, grid_x)
         if not cells.any():
             continue
-        meshes.append(
-            _mesh(part, nodes, cells, mine[at], weights, (trunk, head), picture, rest, step)
-        )
+        known, bones = mine[at], weights
+        if part == 0:
+            # Arms turn over the shoulders: those stay with the trunk, round and whole beneath the arm.
+            known = known & ~np.isin(label, [segment(side, UPPER) for side in (0, 1)])
+            bones = weights.copy()
+            bones[..., [limb(side, UPPER) for side in (0, 1)]] = 0
+        elif part in (2, 6):
+            known = known & (label != TRUNK)
+        mesh_weights = _extend(bones, known & (bones.sum(-1) > 0.5), _corners(cells))
+        if part in (2, 6):
+            mesh_weights = _hung(mesh_weights, nodes, limb(part // 4, UPPER), rest)
+        meshes.append(_mesh(part, nodes, cells, mesh_weights, (trunk, head), picture, rest))
     return meshes
+
+
+def _hung(weights: Array, nodes: Array, bone: int, rest: Rest) -> Array:
+    """An arm's weights (gy, gx, 15), with the chest taking over where the arm begins."""
+    axis = np.array([np.cos(rest.angle[bone]), np.sin(rest.angle[bone])])
+    along = (nodes - rest.start[bone]) @ axis
+    own = _smoothstep(-0.12 * rest.torso, 0.12 * rest.torso, along)[..., None]
+    out = weights.copy()
+    out[..., [CHEST, PELVIS, HEAD_BONE]] = 0
+    out = out / np.maximum(out.sum(-1, keepdims=True), 1e-6) * own
+    out[..., CHEST] += 1 - own[..., 0]
+    return out
 
 
 def _shares(rest: Rest, parts: Parts) -> list[Array]:
@@ -105,11 +126,25 @@ def _shares(rest: Rest, parts: Parts) -> list[Array]:
     shares = [np.zeros((height, width), bool) for _ in PARTS]
     ys, xs = np.ogrid[:height, :width]
     for a, b, point, reach in _joints(rest, parts):
-        disc = (xs - point[0]) ** 2 + (ys - point[1]) ** 2 < reach**2
+        disc = _within(ys, xs, point, reach)
         for one, other in ((a, b), (b, a)):
             part = next(i for i, segments in enumerate(PARTS) if one in segments)
-            shares[part] |= disc & (parts.label == other)
+            reached = disc & (parts.label == other)
+            if part == 0 and other in (segment(0, UPPER), segment(1, UPPER)):
+                reached &= _within(ys, xs, point, 1.05 * float(parts.radius[other]))
+            if part in (2, 6) and other == TRUNK:
+                # Of the trunk an arm takes along no more than its own width.
+                bone = limb(part // 4, UPPER)
+                aside = (ys - point[1]) * np.cos(rest.angle[bone]) - (xs - point[0]) * np.sin(
+                    rest.angle[bone]
+                )
+                reached &= np.abs(aside) < 1.15 * parts.radius[one]
+            shares[part] |= reached
     return shares
+
+
+def _within(ys: Array, xs: Array, point: Array, reach: float) -> Array:
+    return np.asarray((xs - point[0]) ** 2 + (ys - point[1]) ** 2 < reach**2)
 
 
 def _joints(rest: Rest, parts: Parts) -> list[tuple[int, int, Array, float]]:
@@ -121,7 +156,7 @@ def _joints(rest: Rest, parts: Parts) -> list[tuple[int, int, Array, float]]:
         s = [segment(side, bone) for bone in range(6)]
         r = [float(radius[i]) for i in s]
         joints += [
-            (TRUNK, s[UPPER], place[UPPER], 1.3 * r[UPPER]),
+            (TRUNK, s[UPPER], place[UPPER], max(1.3 * r[UPPER], 0.19 * rest.torso)),
             (s[UPPER], s[FORE], place[FORE], 1.3 * max(r[UPPER], r[FORE])),
             (s[FORE], s[HAND], place[HAND], 1.5 * r[FORE]),
             (TRUNK, s[THIGH], place[THIGH], 1.7 * r[THIGH]),
@@ -156,6 +191,8 @@ def _diffuse(
 ) -> Array:
     """Smooths the weights inside the silhouette, across joints but not across mere contact."""
     spread = np.where(label >= 0, parts.radius[np.maximum(label, 0)] * 0.5, 0.0) / step
+    for side in (0, 1):
+        spread[label == segment(side, UPPER)] = 0.1 * rest.torso / step
     spread[label == TRUNK] = 0.1 * rest.torso / step
     spread[label == HEAD] = 0.1 * rest.torso / step
     rounds = max(1, int(np.ceil(float(spread.max()) ** 2 / (2 * 0.2))))
@@ -245,22 +282,27 @@ def _cells(reach: Array, grid_y: Array, grid_x: Array) -> Array:
     return np.asarray(padded.reshape(height, step, width, step).any((1, 3)))
 
 
-def _mesh(
-    part: int, nodes: Array, cells: Array, mine: Array, weights: Array, relief: Array,
-    picture: tuple[Array, Array], rest: Rest, step: int,
-) -> Mesh:  # fmt: skip
-    used = np.zeros(nodes.shape[:2], bool)
+def _corners(cells: Array) -> Array:
+    """The nodes (gy, gx) that are a corner of a cell."""
+    used = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), bool)
     for dy in (0, 1):
         for dx in (0, 1):
             used[dy : dy + cells.shape[0], dx : dx + cells.shape[1]] |= cells
-    field = _extend(weights, mine & (weights.sum(-1) > 0.5), used)
+    return used
+
+
+def _mesh(
+    part: int, nodes: Array, cells: Array, weights: Array, relief: tuple[Array, Array],
+    picture: tuple[Array, Array], rest: Rest,
+) -> Mesh:  # fmt: skip
+    used = _corners(cells)
     number = np.cumsum(used).reshape(used.shape) - 1
     rows, columns = np.nonzero(cells)
     a, b = number[rows, columns], number[rows, columns + 1]
     c, d = number[rows + 1, columns], number[rows + 1, columns + 1]
     triangles = np.concatenate([np.stack([a, b, c], -1), np.stack([b, d, c], -1)]).astype(np.int32)
     points = nodes[used]
-    weight = field[used] / field[used].sum(1, keepdims=True)
+    weight = weights[used] / weights[used].sum(1, keepdims=True)
     trunk, head = (bulges[used] for bulges in relief)
     bulge = trunk * (weight[:, CHEST] + weight[:, PELVIS]) + head * weight[:, HEAD_BONE]
     colours, corner = picture

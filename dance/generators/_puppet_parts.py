@@ -179,7 +179,8 @@ def _seeds(
             elif bone in (FORE, SHIN):
                 a = a + 0.12 * (b - a)
             elif bone == HAND:
-                a, b = a + 0.35 * (b - a), a + 0.9 * (b - a)
+                a, b = a + 0.35 * (b - a), a + 1.2 * (b - a)
+                thick = 1.3 * thick
             points = [a, b]
             if bone == FOOT:
                 heel, toe = (
@@ -189,7 +190,7 @@ def _seeds(
                 thick = 0.5 * thick
             ends = ENDS[6 * side + bone]
             # Arms hanging at the side are as deep as the trunk: in doubt they are in front.
-            near = 0.12 * torso if bone in (UPPER, FORE, HAND) else 0.0
+            near = torso * {UPPER: 0.12, FORE: 0.2, HAND: 0.3}.get(bone, 0.0)
             depth = float(xyz[ends[0], 2] + xyz[ends[1], 2]) / 2 - near
 
             def draw_limb(points: list[Array] = points, thick: float = thick, i: int = i) -> None:
