@@ -15,7 +15,7 @@ def linear_fit(driver: Track, source: Track) -> Array:
     legs and nose the source shows, the same gain for x (in pixels both aspects are 1), x centred on the source.
     Needs one joint in both; raises ValueError without.
     """
-    xy, score = sk.to_openpose(driver.xy, driver.score, sk.OPENPOSE_18)
+    xy, _ = sk.to_openpose(driver.xy, driver.score, sk.OPENPOSE_18)
     own, own_score = sk.to_openpose(source.xy[:1], source.score[:1], sk.OPENPOSE_18)
     use = np.arange(14)[own_score[0, :14] > 0.3]
     found = (driver.score > 0).any(1)

@@ -24,11 +24,12 @@ SOLES: tuple[int, ...] = (
 
 # A camera is held or put at about chest height; how far that is from true.
 _CAMERA_HEIGHT, _CAMERA_SPREAD = 1.15, 0.35
-_SIZE_NOISE = 0.02  # of the log size of one frame, at the least
-_SOLE_NOISE = 0.03  # metres: soles are not points
+_SIZE_NOISE = 0.03  # of the log size of one frame, at the least
+_SOLE_NOISE = 0.025  # metres: soles are not points
+_INDEPENDENT = 30  # frames at most count as many different views of the floor
 _JUMP = 3.0  # times that noise: what is farther above the floor jumps
 _TOGETHER = 0.3  # seconds over which neighbouring frames err together
-_RESTLESS = 0.5  # how fast the log distance changes its speed, per second to the power 3 / 2
+_RESTLESS = 0.35  # how fast the log distance changes its speed, per second to the power 3 / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +127,10 @@ def floor_under(
     rough = points[..., 1] - (0.0 if slope is None else slope[0]) * points[..., 2]
     low = points[rows, rough.argmax(1)]
     y, z = low[:, 1], low[:, 2]
-    weight = np.where(figure.found, np.maximum(feet_seen, 1e-3), 0.0) / _SOLE_NOISE**2
+    weight = np.where(figure.found, np.maximum(feet_seen, 0.05), 0.0) / _SOLE_NOISE**2
     if not weight.any():
         return Floor(_CAMERA_HEIGHT, 0.0, 0.1)
-    weight = weight / max(1.0, len(weight) / 30)  # neighbouring frames err together
+    weight = weight / max(1.0, len(weight) / _INDEPENDENT)  # neighbouring frames err together
     design = np.stack([np.ones(len(z)), z], 1)
     robust = np.ones(len(z))
     for _ in range(8):

@@ -40,28 +40,28 @@ class Measure:
 MEASURES: tuple[Measure, ...] = tuple(
     Measure(GROUP[group], first, second, metres)
     for group, first, second, metres in (
-        ("trunk", MID_HIP, MID_SHOULDER, 0.485),
+        ("trunk", MID_HIP, MID_SHOULDER, 0.461),
         ("hips", sk.LEFT_HIP, sk.RIGHT_HIP, 0.230),
-        ("shoulders", sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER, 0.330),
-        ("upper arms", sk.LEFT_SHOULDER, sk.LEFT_ELBOW, 0.245),
-        ("upper arms", sk.RIGHT_SHOULDER, sk.RIGHT_ELBOW, 0.245),
-        ("forearms", sk.LEFT_ELBOW, sk.LEFT_WRIST, 0.233),
-        ("forearms", sk.RIGHT_ELBOW, sk.RIGHT_WRIST, 0.233),
-        ("thighs", sk.LEFT_HIP, sk.LEFT_KNEE, 0.394),
-        ("thighs", sk.RIGHT_HIP, sk.RIGHT_KNEE, 0.394),
-        ("shins", sk.LEFT_KNEE, sk.LEFT_ANKLE, 0.374),
-        ("shins", sk.RIGHT_KNEE, sk.RIGHT_ANKLE, 0.374),
-        ("neck", MID_SHOULDER, MID_EAR, 0.187),
+        ("shoulders", sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER, 0.328),
+        ("upper arms", sk.LEFT_SHOULDER, sk.LEFT_ELBOW, 0.238),
+        ("upper arms", sk.RIGHT_SHOULDER, sk.RIGHT_ELBOW, 0.238),
+        ("forearms", sk.LEFT_ELBOW, sk.LEFT_WRIST, 0.236),
+        ("forearms", sk.RIGHT_ELBOW, sk.RIGHT_WRIST, 0.236),
+        ("thighs", sk.LEFT_HIP, sk.LEFT_KNEE, 0.402),
+        ("thighs", sk.RIGHT_HIP, sk.RIGHT_KNEE, 0.402),
+        ("shins", sk.LEFT_KNEE, sk.LEFT_ANKLE, 0.375),
+        ("shins", sk.RIGHT_KNEE, sk.RIGHT_ANKLE, 0.375),
+        ("neck", MID_SHOULDER, MID_EAR, 0.199),
         ("head", sk.LEFT_EAR, sk.RIGHT_EAR, 0.147),
         ("head", MID_EAR, sk.NOSE, 0.123),
         ("head", sk.LEFT_EYE, sk.LEFT_EAR, 0.120),
         ("head", sk.RIGHT_EYE, sk.RIGHT_EAR, 0.120),
         ("feet", sk.LEFT_ANKLE, sk.LEFT_BIG_TOE, 0.164),
         ("feet", sk.RIGHT_ANKLE, sk.RIGHT_BIG_TOE, 0.164),
-        ("hands", sk.LEFT_WRIST, sk.INDEX["left_index_1"], 0.088),
-        ("hands", sk.RIGHT_WRIST, sk.INDEX["right_index_1"], 0.088),
-        ("hands", sk.LEFT_WRIST, sk.INDEX["left_pinky_1"], 0.074),
-        ("hands", sk.RIGHT_WRIST, sk.INDEX["right_pinky_1"], 0.074),
+        ("hands", sk.LEFT_WRIST, sk.INDEX["left_index_1"], 0.092),
+        ("hands", sk.RIGHT_WRIST, sk.INDEX["right_index_1"], 0.092),
+        ("hands", sk.LEFT_WRIST, sk.INDEX["left_pinky_1"], 0.077),
+        ("hands", sk.RIGHT_WRIST, sk.INDEX["right_pinky_1"], 0.077),
     )
 )
 _GROUP_OF = np.array([m.group for m in MEASURES])
@@ -75,8 +75,13 @@ _SIZING = np.isin(_GROUP_OF, [GROUP[g] for g in GROUPS[:8]])
 _SPREAD = np.array([0.15 if name != "head" else 0.08 for name in GROUPS])
 # Radians by which an estimated lean out of the picture is off: that of the torso is known better.
 _LEAN_ERROR = np.array([0.2 if g in (0, 1, 2, 7) else 0.3 for g in _GROUP_OF])
-_SHARE = np.array([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5])
-_NOISE_OF = np.where(GROUP["head"] == _GROUP_OF, 0.2, 0.05)  # of one measurement, as a logarithm
+# The quantile of the evidence taken for each group: limbs are seen bent more often than the lean tells.
+_SHARE = np.array([0.5, 0.8, 0.8, 0.6, 0.6, 0.85, 0.85, 0.8, 0.5, 0.6, 0.6])
+# Of one measurement, as a logarithm: ears and eyes are near each other, arms lean most.
+_NOISE = dict.fromkeys(GROUPS, 0.05) | {
+    "upper arms": 0.1, "forearms": 0.15, "shins": 0.07, "head": 0.3, "feet": 0.15, "hands": 0.2,
+}  # fmt: skip
+_NOISE_OF = np.array([_NOISE[GROUPS[group]] for group in _GROUP_OF])
 # What many measurements of one bone still have wrong together; ears and eyes are too near each other.
 _FLOOR = np.array([0.03 if name != "head" else 0.12 for name in GROUPS])
 
@@ -164,12 +169,12 @@ class Build:
     @property
     def leg(self) -> float:
         """The length of thigh and shin."""
-        return 0.394 * self.metres("thighs") + 0.374 * self.metres("shins")
+        return 0.402 * self.metres("thighs") + 0.375 * self.metres("shins")
 
     @property
     def stature(self) -> float:
         """About the height from the ankles to the ears."""
-        return self.leg + 0.485 * self.metres("trunk") + 0.187 * self.metres("neck")
+        return self.leg + 0.461 * self.metres("trunk") + 0.199 * self.metres("neck")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +234,11 @@ def _sizes(clues: Evidence, logs: Array) -> tuple[Array, Array]:
     rest = (clues.logs - logs[_GROUP_OF])[:, _SIZING]
     weight = clues.weight[:, _SIZING]
     size = _medians(rest, weight)
+    for _ in range(3):
+        off = np.abs(rest - size[:, None]) * np.sqrt(weight)
+        firm = weight / np.maximum(1.0, off / 1.5)
+        with np.errstate(invalid="ignore"):
+            size = (firm * rest).sum(1) / firm.sum(1)
     total = weight.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         # Where the limbs disagree more than their variances say, the size is that much worse known.

@@ -58,7 +58,7 @@ def _bones() -> tuple[Bone, ...]:
         knee, ankle, elbow, wrist = hip + 2, hip + 4, shoulder + 2, shoulder + 4
         bones += [
             Bone(hip, MID_HIP, GROUP["hips"], 0.115, (x, 0.0, 0.0)),
-            Bone(shoulder, MID_SHOULDER, GROUP["shoulders"], 0.165, (x, 0.0, 0.0)),
+            Bone(shoulder, MID_SHOULDER, GROUP["shoulders"], 0.164, (x, 0.0, 0.0)),
             bone(shoulder, elbow, "upper arms", down),
             bone(elbow, wrist, "forearms", down),
             bone(hip, knee, "thighs", down),

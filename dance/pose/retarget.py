@@ -1,14 +1,15 @@
 """The driver's dance on the source's body: limb lengths, floor and place of the source, directions of the driver.
 
-`limbs` (default) takes both people into 3-D (`lengths`, `lift`, `ground`), gives every bone of the driver the length
+`limbs` (default) takes both people into 3-D (`lengths`, `lift`, `ground`, `staging`), gives every bone of the driver the length
 of the source's, lets the way over the floor grow with the legs, and looks at the result with the source's camera.
 `edn` is Everybody Dance Now's normalisation (`edn_normalise`); `none` only fits the driver's picture into the source's.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -16,8 +17,9 @@ import numpy as np
 from dance import skeleton as sk
 from dance.config import Options
 from dance.pose import edn_normalise as edn
-from dance.pose import ground, lengths, lift
-from dance.pose.lengths import GROUP, MID_HIP, Build
+from dance.pose import lift, staging
+from dance.pose.lengths import MID_HIP
+from dance.pose.staging import Studied
 from dance.types import JOINTS, Array, InputError, Moment, Pose, Size, Track
 
 GUESSED_SCORE = 0.1
@@ -101,49 +103,6 @@ def _moved(pose: Pose, from_size: Size, to_size: Size) -> Pose:
     return replace(pose, xy=xy, depth=depth, region=None, mask=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Studied:
-    """One person over a clip: build, figure in 3-D, and the floor of the first scene that has a person."""
-
-    build: Build
-    figure: lift.Figure
-    floors: dict[int, ground.Floor]
-    feet: Array
-    scene: Array
-
-
-def _study(
-    poses: Sequence[Pose], seconds: Array, scene: Array, size: Size, focal: float
-) -> _Studied:
-    """What the poses tell of the person. Deterministic, and the same for driver and source."""
-    sight = lengths.look(poses, size, focal)
-    build, log_size, variance = lengths.measure(sight)
-    feet = ground.feet_seen(sight)
-    depth = np.zeros(len(poses))
-    floors: dict[int, ground.Floor] = {}
-    parts = [scene == number for number in np.unique(scene) if sight.found[scene == number].any()]
-    for inside in parts:
-        depth[inside] = ground.distances(log_size[inside], variance[inside], seconds[inside])
-    figure = lift.lift(sight, build, np.exp(depth), scene)
-    for _ in range(3):
-        for inside in parts:
-            part = _cut(figure, inside)
-            floor = ground.floor_under(part, feet[inside])
-            floors[int(scene[inside][0])] = floor
-            clue = ground.by_feet(part, floor, feet[inside])
-            depth[inside] = ground.distances(
-                log_size[inside], variance[inside], seconds[inside], clue
-            )
-        figure = lift.lift(sight, build, np.exp(depth), scene)
-    return _Studied(build, figure, floors, feet, scene)
-
-
-def _cut(figure: lift.Figure, inside: Array) -> lift.Figure:
-    return lift.Figure(
-        figure.root[inside], figure.bones[inside], figure.seen[inside], figure.found[inside]
-    )
-
-
 def _clip(
     moments: Sequence[Moment],
     source: Track,
@@ -153,69 +112,43 @@ def _clip(
 ) -> Iterator[Moment]:
     seconds = np.array([float(m.time) for m in moments])
     scene = np.cumsum([m.cut for m in moments])
-    dancer = _study([m.pose for m in moments], seconds, scene, driver_size, options.focal)
+    poses = [m.pose for m in moments]
+    dancer = staging.study(poses, seconds, scene, driver_size, options.focal)
     own = _study_source(source, options.focal)
     _tell(dancer, own, tell)
-    joints = _dance(dancer, own)
+    setting = _setting(dancer, own, options)
+    joints = staging.dance(dancer, setting)
+    if setting.home is not None and staging.comes_too_near(joints, setting.home):
+        tell("the driver comes nearer than the source's picture has room for; the way is shortened")
     for moment, points in zip(moments, joints, strict=True):
-        yield replace(moment, pose=_seen_by_camera(moment.pose, points, source.size, options.focal))
+        yield replace(moment, pose=_filmed(moment.pose, points, options, driver_size, source.size))
 
 
-def _study_source(source: Track, focal: float) -> _Studied:
+def _study_source(source: Track, focal: float) -> Studied:
     seconds = np.array([float(t) for t in source.times])
     scene = np.cumsum([i in source.cuts for i in range(len(source))])
-    return _study(source.poses, seconds, scene, source.size, focal)
+    return staging.study(source.poses, seconds, scene, source.size, focal)
 
 
-def _factors(dancer: Build, own: Build) -> Array:
-    """How much longer each bone is in the source's metres than in the driver's, (len(BONES),)."""
-    ratio = np.exp(own.logs - dancer.logs)
-    return ratio[[bone.group for bone in lift.BONES]]
+def _setting(dancer: Studied, own: Studied, options: RetargetOptions) -> staging.Setting:
+    if options.place == "driver":
+        return staging.on_driver_floor(dancer, own)
+    return staging.on_source_floor(dancer, own)
 
 
-def _home(own: _Studied) -> tuple[Array, ground.Floor]:
-    """Where the source's mid-hip is in the first picture that shows them, (3,), and the floor there."""
-    first = int(np.argmax(own.figure.found))
-    return own.figure.root[first], own.floors[int(own.scene[first])]
-
-
-def _dance(dancer: _Studied, own: _Studied) -> Array:
-    """All points of the source dancing, in the source's metres before the source's camera, (T, 136, 3)."""
-    figure = dancer.figure
-    bones = figure.bones * _factors(dancer.build, own.build)[:, None]
-    leg = own.build.leg / dancer.build.leg
-    home, stage = _home(own)
-    root = np.zeros_like(figure.root)
-    ends_at: Array | None = None
-    for number in sorted(dancer.floors):
-        inside = dancer.scene == number
-        part = _cut(figure, inside)
-        floor = dancer.floors[number]
-        start = int(np.argmax(part.found))
-        base = home if ends_at is None else ends_at
-        way = (part.root - part.root[start]) @ floor.axes.T * leg
-        placed = base + way @ stage.axes
-        whole = lift.Figure(placed, bones[inside], part.seen, part.found)
-        rise = leg * ground.lowest(part.joints(), floor) - ground.lowest(whole.joints(), stage)
-        rise = _held(rise, dancer.feet[inside])
-        root[inside] = placed + rise[:, None] * stage.axes[2]
-        ends_at = root[inside][-1]
-    return lift.Figure(root, bones, figure.seen, figure.found).joints()
-
-
-def _held(rise: Array, feet: Array) -> Array:
-    """The correction that puts the feet on the floor, held where they are not seen; none where they never are."""
-    good = feet > 0.1
-    if not good.any():
-        return np.zeros_like(rise)
-    frames = np.arange(len(rise))
-    return np.interp(frames, frames[good], rise[good])
+def _filmed(
+    pose: Pose, points: Array, options: RetargetOptions, driver_size: Size, size: Size
+) -> Pose:
+    """The points (136, 3) as the source's or the driver's camera films them, in the source's pixels."""
+    if options.place == "driver":
+        return _moved(_seen_by_camera(pose, points, driver_size, options.focal), driver_size, size)
+    return _seen_by_camera(pose, points, size, options.focal)
 
 
 def _seen_by_camera(pose: Pose, points: Array, size: Size, focal: float) -> Pose:
     """The points (136, 3) as a pose in a picture of that size, with the scores of the driver's pose."""
     if not pose.found:
-        return replace(Pose.unseen(), region=None)
+        return Pose.unseen()
     height, width = size
     pixels = focal * max(size)
     z = np.maximum(points[:, 2], 0.2)
@@ -230,11 +163,9 @@ def _seen_by_camera(pose: Pose, points: Array, size: Size, focal: float) -> Pose
     )  # fmt: skip
 
 
-def _tell(dancer: _Studied, own: _Studied, tell: Report) -> None:
+def _tell(dancer: Studied, own: Studied, tell: Report) -> None:
     """Says what was guessed."""
-    missing = [
-        name for name in own.build.guessed if name in GROUP and name not in ("hands", "head")
-    ]
+    missing = [name for name in own.build.guessed if name not in ("hands", "head")]
     if missing:
         tell(f"the source's {_listed(missing)} could not be seen; an average person's were taken")
     if not (dancer.feet > 0.1).any():
@@ -260,53 +191,34 @@ def _live(
 ) -> Iterator[Moment]:
     """One moment out for every one in: everything is estimated anew from the last seconds, and steps are summed."""
     own = _study_source(source, options.focal)
-    recent: list[tuple[Moment, int]] = []
-    scene, root, told = 0, _home(own)[0], False
+    old: list[tuple[Moment, int]] = []
+    new: deque[tuple[Moment, int]] = deque()
+    count, scene, root = 0, 0, None
     for moment in driver:
         scene += moment.cut
-        recent.append((moment, scene))
         if not moment.pose.found:
             yield replace(moment, pose=Pose.unseen())
             continue
-        recent = _thinned(recent, float(moment.time) - options.memory)
-        dancer = _study(
+        new.append((moment, scene))
+        if len(new) > _NEWEST:
+            leaving = new.popleft()
+            if count % _EVERY == 0:
+                old.append(leaving)
+            count += 1
+        old = [item for item in old if float(moment.time - item[0].time) <= options.memory]
+        recent = [*old, *new]
+        dancer = staging.study(
             [m.pose for m, _ in recent], np.array([float(m.time) for m, _ in recent]),
             np.array([number for _, number in recent]), driver_size, options.focal,
         )  # fmt: skip
-        if not told:
+        if root is None:
             _tell(dancer, own, tell)
-            told = True
-        root, points = _step(dancer, own, root)
-        yield replace(moment, pose=_seen_by_camera(moment.pose, points, source.size, options.focal))
+        root, points = staging.step(dancer, _setting(dancer, own, options), root)
+        yield replace(moment, pose=_filmed(moment.pose, points, options, driver_size, source.size))
 
 
+# A live run remembers the newest frames, and of those before them every so many.
 _NEWEST, _EVERY = 10, 4
-
-
-def _thinned(recent: list[tuple[Moment, int]], since: float) -> list[tuple[Moment, int]]:
-    """The newest moments, and of those before them, back to a time, every fourth (those already thinned stay)."""
-    old, new = recent[:-_NEWEST], recent[-_NEWEST:]
-    old = [item for item in old if float(item[0].time) >= since]
-    # Whole seconds times frame rate need not be: thin by what is left after the newest moved on.
-    if len(old) > 1 and len(old) % _EVERY:
-        del old[-1]
-    return old + new
-
-
-def _step(dancer: _Studied, own: _Studied, root: Array) -> tuple[Array, Array]:
-    """The source's mid-hip on the floor after one more frame, and all points (136, 3) in that frame."""
-    figure, leg = dancer.figure, own.build.leg / dancer.build.leg
-    number = int(dancer.scene[-1])
-    floor, stage = dancer.floors[number], _home(own)[1]
-    before = np.flatnonzero(figure.found & (dancer.scene == number))
-    if len(before) > 1:
-        way = (figure.root[before[-1]] - figure.root[before[-2]]) @ floor.axes.T * leg
-        root = root + way @ stage.axes
-    bones = figure.bones[-1:] * _factors(dancer.build, own.build)[:, None]
-    last = lift.Figure(root[None], bones, figure.seen[-1:], figure.found[-1:])
-    rise = leg * ground.lowest(figure.joints()[-1:], floor) - ground.lowest(last.joints(), stage)
-    rise = rise * (dancer.feet[-1:] > 0.1)
-    return root, last.joints()[0] + rise[0] * stage.axes[2]
 
 
 def _edn(
