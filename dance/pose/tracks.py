@@ -106,7 +106,8 @@ def match(recording: Recording, times: Sequence[Fraction], path: Path) -> list[i
                 f"{path}: has poses of {len(recording.people)} pictures, the video has {len(times)}"
             )
         return list(range(len(times)))
-    indices = [at(recording.times, time) for time in times]
+    moments = Moments(recording.times)
+    indices = [moments.at(time) for time in times]
     missing = sum(i is None for i in indices)
     if missing == len(indices) > 0:
         raise InputError(f"{path}: has no pose at any time of the video; is it of another one?")
@@ -115,15 +116,21 @@ def match(recording: Recording, times: Sequence[Fraction], path: Path) -> list[i
     return indices
 
 
-def at(times: Sequence[Fraction], time: Fraction) -> int | None:
-    """The index of the picture shown at `time`: the nearest, if it is nearer than half a frame."""
-    if not times:
-        return None
-    i = int(np.searchsorted(np.array([float(t) for t in times]), float(time)))
-    near = min((k for k in (i - 1, i) if 0 <= k < len(times)), key=lambda k: abs(times[k] - time))
-    steps = [times[k + 1] - times[k] for k in (near - 1, near) if 0 <= k < len(times) - 1]
-    allowed = max([Fraction(1, 1000), *(step / 2 for step in steps[:1])])
-    return near if abs(times[near] - time) <= allowed else None
+class Moments:
+    """Times of pictures, to be asked which picture is shown when."""
+
+    def __init__(self, times: Sequence[Fraction]) -> None:
+        self._seconds = np.array([float(t) for t in times])
+        step = float(np.median(np.diff(self._seconds))) if len(times) > 1 else 0.0
+        # Times may have gone through files that keep milliseconds.
+        self._allowed = max(0.001, 0.49 * step)
+
+    def at(self, time: Fraction) -> int | None:
+        """The index of the picture nearest to `time`, None where that is half a frame away or more."""
+        if not self._seconds.size:
+            return None
+        index = int(np.abs(self._seconds - float(time)).argmin())
+        return index if abs(self._seconds[index] - float(time)) <= self._allowed else None
 
 
 def scale(pose: Pose, size: Size, wanted: Size, path: Path) -> Pose:

@@ -35,6 +35,7 @@ class Recorded:
     def __init__(self, recording: Recording, path: Path) -> None:
         self._recording = recording
         self._path = path
+        self._moments = None if recording.times is None else tracks.Moments(recording.times)
 
     def __call__(self, frame: Frame, near: Pose | None) -> list[Pose]:
         """All people of the frame, or with `near` the one who is there (or none)."""
@@ -49,8 +50,8 @@ class Recorded:
 
     def _people(self, frame: Frame) -> list[Pose]:
         recording = self._recording
-        if recording.times is not None:
-            index = tracks.at(recording.times, frame.time)
+        if self._moments is not None:
+            index = self._moments.at(frame.time)
         else:
             index = frame.index if frame.index < len(recording.people) else None
         people = [] if index is None else [p for p in recording.people[index] if p.found]
