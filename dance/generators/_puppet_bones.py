@@ -72,10 +72,10 @@ def _wrap(angle: float) -> float:
 
 def facing(rest: Rest, figure: Figure, scale: float) -> complex:
     """The trunk's turn about its axis from rest to figure, cos - i sin; cos < 0 is a back view."""
-    return _turn(rest.shoulders, _upright(rest, figure, scale))
+    return _turn(rest.shoulders, upright(rest, figure, scale))
 
 
-def _upright(rest: Rest, figure: Figure, scale: float) -> complex:
+def upright(rest: Rest, figure: Figure, scale: float) -> complex:
     """The line of the shoulders; where depths are unknown the nose tells to which side the trunk turned."""
     now = across(figure.xyz, LEFT_SHOULDER, RIGHT_SHOULDER)
     if not figure.flat:
@@ -108,7 +108,7 @@ def move(rest: Rest, figure: Figure, scale: float, flips: tuple[bool, bool]) -> 
     was = rest.start[PELVIS] - rest.start[CHEST]
     lean = float(np.arctan2(spine[1], spine[0]) - rest.angle[CHEST])
     lean = _wrap(lean)
-    shoulders = _upright(rest, figure, scale)
+    shoulders = upright(rest, figure, scale)
     hips_across = across(xyz, LEFT_HIP, RIGHT_HIP)
     if figure.flat:
         hips_across = complex(hips_across.real, 0.6 * shoulders.imag)
@@ -166,7 +166,7 @@ def _head(
     """The head's angle, stretch, relief and what lies farther away."""
     aside_rest, aside = head_aside(rest.figure.xyz), head_aside(figure.xyz)
     (before, low_before), (now, low_now) = looking(rest.figure.xyz), looking(figure.xyz)
-    yaw = _wrap(_gaze(now) - _gaze(before))
+    yaw = _wrap(gaze(now) - gaze(before))
     yaw = float(np.interp(yaw, _SHOWN[0], _SHOWN[1]))
     reach = _NOSE_REACH * max(abs(before.real), 0.25 * rest.torso)
     pitch = float(np.clip((low_now / scale - low_before) / reach, -0.5, 0.5))
@@ -182,7 +182,7 @@ def _head(
     return roll, rotation(-roll) @ matrix, relief, away
 
 
-def _gaze(face: complex) -> float:
+def gaze(face: complex) -> float:
     """The angle a face looks aside, from its width between the ears and how far the nose is aside."""
     return float(np.arctan2(face.imag / _NOSE_REACH, face.real))
 

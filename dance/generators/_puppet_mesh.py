@@ -113,7 +113,7 @@ def _hung(weights: Array, nodes: Array, bone: int, rest: Rest) -> Array:
     axis = np.array([np.cos(rest.angle[bone]), np.sin(rest.angle[bone])])
     along = (nodes - rest.start[bone]) @ axis
     own = _smoothstep(-0.12 * rest.torso, 0.12 * rest.torso, along)[..., None]
-    out = weights.copy()
+    out: Array = weights.copy()
     out[..., [CHEST, PELVIS, HEAD_BONE]] = 0
     out = out / np.maximum(out.sum(-1, keepdims=True), 1e-6) * own
     out[..., CHEST] += 1 - own[..., 0]
@@ -314,7 +314,7 @@ def _mesh(
         points, weight = np.concatenate([points, points]), np.concatenate([weight, weight])
         bulge, uv = np.concatenate([bulge, -bulge]), np.concatenate([uv, uv_back])
         triangles = np.concatenate([triangles, triangles + count])
-    levels = [np.ascontiguousarray(colours, np.float32)]
+    levels: list[Array] = [np.ascontiguousarray(colours, np.float32)]
     for _ in range(3):
         levels.append(cv2.pyrDown(levels[-1]))
     return Mesh(

@@ -66,7 +66,6 @@ class Parts:
 
 def cut(rgb: Array, alpha: Array, rest: Rest) -> Parts:
     """The parts of a matte (h, w) in [0, 1] over a picture (h, w, 3) uint8; the rest is in its pixels."""
-    height, width = alpha.shape
     figure, torso = rest.figure, rest.torso
     inside = alpha > 0.5
     present = _present(figure)

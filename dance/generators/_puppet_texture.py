@@ -52,7 +52,9 @@ def texture(
     out = np.pad(out, ((_PAD, _PAD), (_PAD, _PAD), (0, 0))).astype(np.float32)
     if behind is not None:
         back = _head_back(out, rest, corner) if part == 1 else out
-        kept = cv2.dilate((behind | hidden)[window].astype(np.float32), np.ones((5, 5), np.uint8))
+        kept: Array = cv2.dilate(
+            (behind | hidden)[window].astype(np.float32), np.ones((5, 5), np.uint8)
+        )
         kept = np.pad(cv2.GaussianBlur(kept, (0, 0), 0.8), _PAD)
         out = np.concatenate([out, back * kept[..., None]], 1)
     return (out, corner), covered & (alpha > 0.004) | hidden

@@ -33,6 +33,7 @@ from dance.generators._puppet_figure import (
 from dance.generators._puppet_mesh import PARTS, Mesh, build_meshes
 from dance.generators._puppet_parts import cut
 from dance.generators._puppet_raster import paint, release
+from dance.generators._puppet_views import Choice, Look, choose, look
 from dance.skeleton import (
     LEFT_EAR,
     LEFT_HIP,
@@ -52,6 +53,9 @@ class Config(Options):
 
     workers: int = Field(2, ge=1, le=64, description="threads that draw")
     fade: int = Field(6, ge=1, description="frames in which a limb that is lost or found fades")
+    blend: int = Field(
+        5, ge=0, description="frames in which one view of the person gives way to another"
+    )
 
 
 def build(config: Config, device: str) -> Generator:
@@ -65,39 +69,47 @@ class Rig:
 
     rest: Rest
     mirrored: Rest
+    look: Look
     meshes: Sequence[Mesh]
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The person as puppets."""
+    """The person as puppets, one for each view."""
 
     size: Size
     rigs: Sequence[Rig]
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What the previous frame leaves to the next.
+class Stance:
+    """How a rig stood in the previous frame: its scale, whether seen from behind, which feet are mirrored."""
 
-    points: (25, 3) of its figure.  scale: its size.  back: whether the person is seen from behind.
-    flips: which feet are mirrored.  order: parts, nearest first.  opacity: (10,) of every part.
-    """
-
-    points: Array
     scale: float
     back: bool
     flips: tuple[bool, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the previous frame leaves to the next.
+
+    points: (25, 3) of its figure.  order: parts, nearest first.  opacity: (10,) of every part.
+    choice: the view drawn.  stances: of the rigs drawn, by their number.
+    """
+
+    points: Array
     order: tuple[int, ...]
     opacity: Array
+    choice: Choice
+    stances: dict[int, Stance]
 
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    """What is drawn for one pose."""
+    """What is drawn for one pose: rigs with their motion, and the share of the picture each has."""
 
-    rig: Rig
-    motion: Motion
+    takes: Sequence[tuple[Rig, Stance, Motion, float]]
     memory: Memory
 
 
@@ -118,7 +130,7 @@ class Puppet:
     def render(
         self, code: Code, poses: Sequence[Pose], state: Memory | None
     ) -> tuple[Drawn, Memory | None]:
-        """Draws the poses; see `types.Generator`."""
+        """Draws the poses; see `types.Generator`. A pose of zero scores gives a clear picture."""
         shots: list[_Shot | None] = []
         for pose in poses:
             shot = self._plan(code, pose, state)
@@ -144,26 +156,44 @@ class Puppet:
         """How to draw one pose; None where there is nothing to draw."""
         if not code.rigs or not (pose.score[:23] > 0).any():
             return None
-        rig = code.rigs[0]
-        figure = read(pose, rig.rest.figure.xyz if before is None else before.points)
-        scale = growth(rig.rest, figure)
-        if before is not None:
-            scale = float(np.exp(0.5 * np.log(scale) + 0.5 * np.log(before.scale)))
-        turn = facing(rig.rest, figure, scale).real
-        back = turn < 0 if before is None else turn < (0.2 if before.back else -0.2)
-        rest = rig.mirrored if back else rig.rest
-        flips = tuple(
-            _flip(rest, figure, side, scale, before is not None and before.flips[side])
-            for side in (0, 1)
-        )
-        depth = _depths(figure, rest.torso * scale)
-        order = _order(depth, None if before is None else before.order, 0.05 * rest.torso * scale)
-        wanted = np.array([_visible(figure, part) for part in range(len(PARTS))], np.float64)
+        first = code.rigs[0].rest
+        figure = read(pose, first.figure.xyz if before is None else before.points)
+        size = growth(first, figure)
+        choice = choose(
+            [rig.look for rig in code.rigs], look(figure, first, size),
+            None if before is None else before.choice, self.config.blend,
+        )  # fmt: skip
+        depth = _depths(figure, first.torso * size)
+        order = _order(depth, None if before is None else before.order, 0.05 * first.torso * size)
+        opacity = np.array([_visible(figure, part) for part in range(len(PARTS))], np.float64)
         if before is not None:
             step = 1 / self.config.fade
-            wanted = before.opacity + np.clip(wanted - before.opacity, -step, step)
-        memory = Memory(figure.xyz, scale, bool(back), (flips[0], flips[1]), order, wanted)
-        return _Shot(rig, move(rest, figure, scale, memory.flips), memory)
+            opacity = before.opacity + np.clip(opacity - before.opacity, -step, step)
+        share = choice.share(self.config.blend)
+        takes, stances = [], {}
+        for number, part in ((choice.view, share), (choice.leaving, 1 - share)):
+            if number is not None and part > 0:
+                rig = code.rigs[number]
+                stance = _stand(rig, figure, None if before is None else before.stances.get(number))
+                rest = rig.mirrored if stance.back else rig.rest
+                takes.append((rig, stance, move(rest, figure, stance.scale, stance.flips), part))
+                stances[number] = stance
+        return _Shot(takes, Memory(figure.xyz, order, opacity, choice, stances))
+
+
+def _stand(rig: Rig, figure: Figure, before: Stance | None) -> Stance:
+    """The rig's stance for a figure, near to the one before."""
+    scale = growth(rig.rest, figure)
+    if before is not None:
+        scale = float(np.sqrt(scale * before.scale))
+    turn = facing(rig.rest, figure, scale).real
+    back = turn < 0 if before is None else turn < (0.2 if before.back else -0.2)
+    rest = rig.mirrored if back else rig.rest
+    left, right = (
+        _flip(rest, figure, side, scale, before is not None and before.flips[side])
+        for side in (0, 1)
+    )
+    return Stance(scale, bool(back), (left, right))
 
 
 def _rig(view: View) -> Rig | None:
@@ -173,9 +203,8 @@ def _rig(view: View) -> Rig | None:
     figure = read(view.pose, standing())
     rest = measure(figure)
     parts = cut(view.frame.rgb, view.alpha, rest)
-    return Rig(
-        rest, measure(figure, mirrored=True), build_meshes(view.frame.rgb, view.alpha, rest, parts)
-    )
+    meshes = build_meshes(view.frame.rgb, view.alpha, rest, parts)
+    return Rig(rest, measure(figure, mirrored=True), look(figure, rest, 1.0), meshes)
 
 
 def _flip(rest: Rest, figure: Figure, side: int, scale: float, before: bool) -> bool:
@@ -224,23 +253,32 @@ def _visible(figure: Figure, part: int) -> bool:
 
 def _draw(shot: _Shot, size: Size, rgb: Array, alpha: Array) -> None:
     """Draws one shot into rgb (3, H, W) and alpha (1, H, W)."""
-    memory, motion = shot.memory, shot.motion
     picture = np.zeros((*size, 4), np.float32)
-    rest = shot.rig.mirrored if memory.back else shot.rig.rest
-    level = int(np.clip(np.floor(np.log2(1.2 / max(memory.scale, 1e-3))), 0, 3))
-    meshes = {mesh.part: mesh for mesh in shot.rig.meshes}
+    for rig, stance, motion, share in shot.takes:
+        if share == 1:
+            _draw_rig(picture, rig, stance, motion, shot.memory)
+        else:
+            single = np.zeros_like(picture)
+            _draw_rig(single, rig, stance, motion, shot.memory)
+            picture += np.float32(share) * single
+    release(picture, rgb, alpha)
+
+
+def _draw_rig(picture: Array, rig: Rig, stance: Stance, motion: Motion, memory: Memory) -> None:
+    rest = rig.mirrored if stance.back else rig.rest
+    level = int(np.clip(np.floor(np.log2(1.2 / max(stance.scale, 1e-3))), 0, 3))
+    meshes = {mesh.part: mesh for mesh in rig.meshes}
     for part in memory.order:
         mesh = meshes.get(part)
         if mesh is None or memory.opacity[part] <= 0:
             continue
         xy, depth = _place(mesh, rest, motion)
         uv = (mesh.uv + 0.5) / 2**level - 0.5
-        facing = 0 if mesh.closed else (-1 if memory.back else 1)
+        facing_sign = 0 if mesh.closed else (-1 if stance.back else 1)
         paint(
             picture, mesh.textures[level], xy.astype(np.float32), depth.astype(np.float32),
-            uv.astype(np.float32), mesh.triangles, facing, float(memory.opacity[part]), mesh.closed,
+            uv.astype(np.float32), mesh.triangles, facing_sign, float(memory.opacity[part]), mesh.closed,
         )  # fmt: skip
-    release(picture, rgb, alpha)
 
 
 def _place(mesh: Mesh, rest: Rest, motion: Motion) -> tuple[Array, Array]:
