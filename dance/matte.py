@@ -70,7 +70,7 @@ def matte(frame: Frame, pose: Pose, *, segment: Segment) -> Array:
     logit = _belief(frame.rgb, pose, unit, segment)
     alpha = _refined(window.cut(frame.rgb), window.cut(logit), unit)
     sure, _ = _skeleton_masks(frame.size, pose, unit)
-    alpha = _connected(alpha, window.cut(sure))
+    alpha = _connected(alpha, window.cut(sure), unit)
     empty[window.top : window.bottom, window.left : window.right] = alpha
     return empty
 
@@ -373,13 +373,11 @@ def guided(guide: Array, p: Array, weight: Array, *, radius: int, eps: float) ->
     return np.clip((mean(slope) * guide).sum(-1) + mean(offset), 0, 1)
 
 
-def _connected(alpha: Array, sure: Array) -> Array:
-    """Alpha without islands: what hangs together with the skeleton or is a large part of the person."""
+def _connected(alpha: Array, sure: Array, unit: float) -> Array:
+    """Alpha without islands and specks: what hangs together with the skeleton or is much of the person."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         (alpha > 0.25).astype(np.uint8), connectivity=8
     )
-    if count <= 2:
-        return alpha
     touched = np.bincount(labels[sure & (labels > 0)].ravel(), minlength=count)
     area = stats[:, cv2.CC_STAT_AREA]
     keep = touched > 0.02 * max(1, touched.max())
@@ -387,7 +385,14 @@ def _connected(alpha: Array, sure: Array) -> Array:
         keep = area >= area[1:].max()
     keep[0] = False
     solid = keep[labels].astype(np.uint8)
-    return np.where(cv2.dilate(solid, disc(3)) > 0, alpha, 0).astype(np.float32)
+    alpha = np.where(cv2.dilate(solid, disc(3)) > 0, alpha, 0).astype(np.float32)
+    # A gap between limbs is never as small as the specks dark folds and prints leave.
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (alpha < 0.75).astype(np.uint8), connectivity=4
+    )
+    speck = stats[:, cv2.CC_STAT_AREA] < 0.002 * unit * unit
+    speck[0] = False
+    return np.where(speck[labels], 1, alpha).astype(np.float32)
 
 
 def foreground(rgb: Array, alpha: Array) -> Array:

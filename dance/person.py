@@ -71,12 +71,12 @@ def study(
             kept[i] = frame
         if i in sampled and len(track) > 1:
             samples.append(_sample(frame, track.poses[i], estimator, segment))
-    looks = {i: _sharpened(looks[i], kept[i], track.poses[i]) for i in candidates if i in kept}
+    looks = _seen(looks, kept, track)
     views = [
         _view(kept[i], track.poses[i], estimator, segment) for i in choose(looks, options.views)
     ]
     if len(samples) > 1:
-        background, _ = plate.from_video(samples)
+        background = plate.from_video(samples, track.poses[min(sampled)])
     else:
         first = _view(kept[min(kept)], track.poses[min(kept)], estimator, segment)
         area = plate.person_area(first.alpha, first.pose)
@@ -195,9 +195,23 @@ def choose(looks: dict[int, Look], count: int) -> list[int]:
     return [numbers[k] for k in chosen]
 
 
-def _sharpened(look: Look, frame: Frame, pose: Pose) -> Look:
-    """The look judged by its picture too: how sharp it is about the person's limbs."""
-    grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
+def _seen(looks: dict[int, Look], frames: dict[int, Frame], track: Track) -> dict[int, Look]:
+    """The looks judged by their pictures too: blurred ones and flashes, measured at the others, lose."""
+    sharp = {i: sharpness(frame.rgb, track.poses[i]) for i, frame in frames.items()}
+    light = {i: float(frame.rgb[::8, ::8].mean()) for i, frame in frames.items()}
+    usual_sharp, usual_light = np.median(list(sharp.values())), np.median(list(light.values()))
+    judged = {}
+    for i in frames:
+        factor = float(np.clip(sharp[i] / max(1e-6, usual_sharp), 0.1, 1.3)) ** 1.5
+        factor *= float(np.exp(-(((light[i] - usual_light) / 20) ** 2)))
+        look = looks[i]
+        judged[i] = replace(look, quality=look.quality * factor, frontal=look.frontal * factor)
+    return judged
+
+
+def sharpness(rgb: Array, pose: Pose) -> float:
+    """How sharp the picture is about the person's limbs: a high percentile of its second derivative."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     edges = np.abs(cv2.Laplacian(grey, cv2.CV_32F, ksize=3))
     unit = torso_length(pose)
     near = np.zeros(grey.shape, np.uint8)
@@ -207,9 +221,7 @@ def _sharpened(look: Look, frame: Frame, pose: Pose) -> Look:
                 tuple(int(v) for v in np.clip(np.round(pose.xy[j]), -8000, 8000)) for j in (a, b)
             ]
             cv2.line(near, ends[0], ends[1], 1, max(2, round(0.25 * unit)))
-    sharp = float(np.percentile(edges[near > 0], 95)) if near.any() else 0.0
-    factor = sharp / (sharp + 30)
-    return replace(look, quality=look.quality * factor, frontal=look.frontal * factor)
+    return float(np.percentile(edges[near > 0], 95)) if near.any() else 0.0
 
 
 def _spread(track: Track, count: int) -> Sequence[int]:

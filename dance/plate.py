@@ -52,23 +52,21 @@ def from_photo(rgb: Array, person: Array, pose: Pose) -> Array:
     return inpaint(rgb, person | shadow)
 
 
-def cast_shadow(rgb: Array, person: Array, pose: Pose) -> Array:
+def cast_shadow(rgb: Array, person: Array, pose: Pose, *, reach: float = 0.1) -> Array:
     """Where the person's shadow lies on the floor about their feet, (H, W) bool.
 
     A shadow is darker than the floor is elsewhere in the same rows, of nearly the same hue, soft, and
-    hangs together with the feet. Only what is on both counts and not much wider than the person is taken.
+    hangs together with something within `reach` torso lengths of the feet.
     """
     none = np.zeros(person.shape, bool)
-    feet = [j for j in range(sk.LEFT_ANKLE, sk.RIGHT_HEEL + 1) if pose.score[j] >= 0.3]
-    if not feet or not person.any():
+    floor = _floor(pose, person.shape)
+    if floor is None:
         return none
     unit = torso_length(pose)
-    points = pose.xy[feet]
-    height, width = person.shape
-    top = int(np.clip(points[:, 1].min() - 0.45 * unit, 0, height - 1))
-    bottom = int(np.clip(points[:, 1].max() + 0.35 * unit, top + 1, height))
-    left = int(np.clip(points[:, 0].min() - 2.2 * unit, 0, width - 1))
-    right = int(np.clip(points[:, 0].max() + 2.2 * unit, left + 1, width))
+    points = pose.xy[_feet(pose)]
+    width = person.shape[1]
+    top, bottom = floor[0].start, floor[0].stop
+    left, right = floor[1].start, floor[1].stop
     band = cv2.GaussianBlur(rgb[top:bottom], (0, 0), max(1.0, 0.02 * unit)).astype(np.float32)
     lab = cv2.cvtColor(band / 255, cv2.COLOR_RGB2LAB)
     free = ~person[top:bottom]
@@ -83,10 +81,9 @@ def cast_shadow(rgb: Array, person: Array, pose: Pose) -> Array:
     # A component counts where the person's feet stand in it.
     standing = np.zeros(count, bool)
     for x, y in np.round(points).astype(int):
-        y0, y1 = np.clip(
-            [y - top - round(0.1 * unit), y - top + round(0.12 * unit) + 1], 0, bottom - top
-        )
-        x0, x1 = np.clip([x - round(0.1 * unit), x + round(0.1 * unit) + 1], 0, width)
+        around = round(reach * unit)
+        y0, y1 = np.clip([y - top - around, y - top + around + 1], 0, bottom - top)
+        x0, x1 = np.clip([x - around, x + around + 1], 0, width)
         standing[np.unique(labels[y0:y1, x0:x1])] = True
     standing[0] = False
     found = standing[labels] & dark
@@ -97,6 +94,26 @@ def cast_shadow(rgb: Array, person: Array, pose: Pose) -> Array:
     grown = cv2.dilate(found.astype(np.uint8), disc(0.07 * unit)) > 0
     out[top:bottom] = grown & free
     return out
+
+
+def _feet(pose: Pose) -> list[int]:
+    return [j for j in range(sk.LEFT_ANKLE, sk.RIGHT_HEEL + 1) if pose.score[j] >= 0.3]
+
+
+def _floor(pose: Pose, size: Size) -> tuple[slice, slice] | None:
+    """The rows and columns a person's shadow on the floor can reach; None where no foot is seen."""
+    feet = _feet(pose)
+    if not feet:
+        return None
+    unit = torso_length(pose)
+    (left, top), (right, bottom) = pose.xy[feet].min(0), pose.xy[feet].max(0)
+    height, width = size
+    first = int(np.clip(top - 0.45 * unit, 0, height - 1))
+    start = int(np.clip(left - 2.2 * unit, 0, width - 1))
+    return (
+        slice(first, int(np.clip(bottom + 0.35 * unit, first + 1, height))),
+        slice(start, int(np.clip(right + 2.2 * unit, start + 1, width))),
+    )
 
 
 def _row_levels(lab: Array, free: Array, unit: float) -> Array:
@@ -116,8 +133,8 @@ def _row_levels(lab: Array, free: Array, unit: float) -> Array:
     return np.asarray(smooth.reshape(-1, 1, 3), np.float32)
 
 
-def from_video(samples: Sequence[Sample]) -> tuple[Array, Array]:
-    """The plate in the camera of the first sample, and where it was really seen, (H, W) bool.
+def from_video(samples: Sequence[Sample], pose: Pose) -> Array:
+    """The plate in the camera of the first sample, (H, W, 3) uint8; pose: that of the first sample.
 
     Samples that cannot be laid over the first one (another scene, a flash, a fade) are left out. Where
     the camera moves, the first sample's own pixels stay, and only the person's place is filled.
@@ -134,18 +151,29 @@ def from_video(samples: Sequence[Sample]) -> tuple[Array, Array]:
     moving = any(w is not None and not np.array_equal(w, np.eye(2, 3)) for w in warps)
     laid = [Sample(first.rgb, first.person | bars)]
     for sample, warp in zip(samples[1:], warps, strict=True):
-        placed = None if warp is None else _laid(sample, warp, bars)
-        if placed is not None and _fits(laid[0], placed):
-            laid.append(placed)
-    log.debug("plate: %d of %d samples fit, camera %s", len(laid), len(samples), moving)
-    plate, seen = robust_median(laid)
+        if warp is not None:
+            laid.append(_laid(sample, warp, bars))
+    misfits = [_misfit(laid[0], placed) for placed in laid]
+    # A sample that fits clearly worse than most is a flash, a fade or badly aligned.
+    limit = min(14.0, 1.6 * float(np.median(misfits[1:] or [0.0])) + 1.5)
+    laid = [placed for placed, misfit in zip(laid, misfits, strict=True) if misfit <= limit]
+    log.debug("plate: %d of %d samples fit, the camera moves: %s", len(laid), len(samples), moving)
+    quantile = np.full(first.person.shape, 0.5, np.float32)
+    floor = _floor(pose, first.person.shape)
+    if floor is not None:
+        # A shadow that comes and goes only ever darkens.
+        quantile[floor] = 0.7
+    plate, seen = robust_median(laid, quantile)
     if moving:
         keep = cv2.GaussianBlur((~laid[0].person).astype(np.float32), (0, 0), 2.0)
         keep = np.where(laid[0].person, 0, np.clip(2 * keep - 1, 0, 1))[..., None]
         plate = np.round(keep * first.rgb + (1 - keep) * plate).astype(np.uint8)
+        seen |= ~laid[0].person
     plate[bars] = first.rgb[bars]
-    filled = inpaint(plate, ~seen & ~bars, sources=seen & ~bars)
-    return filled, seen | bars
+    hole = ~seen & ~bars
+    # Somebody who dances on the spot has their shadow on the same floor in most pictures.
+    shadow = cast_shadow(plate, hole, pose, reach=0.35) & ~bars
+    return inpaint(plate, hole | shadow, sources=seen & ~bars)
 
 
 def letter_box(rgb: Array) -> Array:
@@ -233,25 +261,27 @@ def _laid(sample: Sample, warp: Array, bars: Array) -> Sample:
     return Sample(rgb, covered | bars)
 
 
-def _fits(first: Sample, other: Sample) -> bool:
-    """Whether two laid samples agree where both show the place: no flash, no other scene."""
+def _misfit(first: Sample, other: Sample) -> float:
+    """How far two laid samples differ where both show the place, in grey values; inf where none does."""
     both = ~first.person & ~other.person
     if both.mean() < 0.05:
-        return False
+        return float("inf")
     step = max(1, round(np.sqrt(both.sum() / 20000)))
-    a = first.rgb[::step, ::step][both[::step, ::step]].astype(np.float32)
-    b = other.rgb[::step, ::step][both[::step, ::step]].astype(np.float32)
-    return bool(len(a) and np.median(np.abs(a - b)) < 14)
+    part = (slice(None, None, step), slice(None, None, step))
+    a, b = (s.rgb[part][both[part]].astype(np.float32) for s in (first, other))
+    return float(np.mean(np.abs(a - b))) if len(a) else float("inf")
 
 
-def robust_median(samples: Sequence[Sample]) -> tuple[Array, Array]:
-    """The per-pixel middle of the samples where the person is not, (H, W, 3) uint8, and where any is.
+def robust_median(samples: Sequence[Sample], quantile: Array) -> tuple[Array, Array]:
+    """The usual colour of each pixel where the person is not, (H, W, 3) uint8, and where it is known.
 
-    The middle is the mean of the values near the median: as robust as that, with less noise.
+    quantile: (H, W), which of the values in their order, 0.5 for the median. The mean of the values near
+    it is taken: as robust, with less noise.
     """
     height, width = samples[0].person.shape
     out = np.zeros((height, width, 3), np.uint8)
     seen = np.zeros((height, width), bool)
+    enough = max(1, round(0.12 * len(samples)))
     rows = max(1, 2_000_000 // (width * len(samples)))
     for top in range(0, height, rows):
         part = slice(top, top + rows)
@@ -260,10 +290,12 @@ def robust_median(samples: Sequence[Sample]) -> tuple[Array, Array]:
         values[np.broadcast_to(covered[:, :, None], values.shape)] = 999
         values.sort(axis=-1)
         count = (~covered).sum(-1)
-        middle = np.clip((count - 1) // 2, 0, None)[:, :, None, None]
+        middle = np.clip(np.round((count - 1) * quantile[part]), 0, None).astype(int)
+        middle = middle[:, :, None, None]
         median = np.take_along_axis(values, np.broadcast_to(middle, (*values.shape[:3], 1)), -1)
         near = np.abs(values - median) <= 10
         mean = (values * near).sum(-1) / np.maximum(near.sum(-1), 1)
         out[part] = np.clip(np.round(mean), 0, 255)
-        seen[part] = count > 0
+        # What is seen only now and then beside the person is likely a rim of theirs that a mask missed.
+        seen[part] = count >= enough
     return out, seen
