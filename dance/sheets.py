@@ -177,7 +177,9 @@ def _join(
         .filter("drawbox", 0, 0, left + width, height, color="gray", thickness="fill")
     )
     canvas = canvas.overlay(split[1], x=left, y=0)
-    beside = ffmpeg.input(str(panels.resolve())).video
+    # An overlay goes on for as long as any of its inputs: a driver longer than the result must not make it longer.
+    length = float(info.duration) - 0.0005
+    beside = ffmpeg.input(str(panels.resolve())).video.filter("trim", end=length)
     canvas = canvas.overlay(beside, x=0, y=0, ts_sync_mode="nearest", eof_action="repeat")
     words = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgba", video_size=strip.shape[1::-1])
     canvas = canvas.overlay(words.video, x=0, y=0, eof_action="repeat").filter("format", "yuv420p")

@@ -144,7 +144,7 @@ def test_a_dark_surround_makes_no_dark_fringe() -> None:
 def test_a_generator_that_draws_its_own_background_goes_only_with_source() -> None:
     own = list(compose.compose(layers(alpha=False), ComposeOptions(), plate=PLATE))
     assert (own[0].rgb[0, 0] == (200, 0, 0)).all()
-    with pytest.raises(InputError, match="'green'.*use source"):
+    with pytest.raises(InputError, match=r"'green'.*use source"):
         list(compose.compose(layers(alpha=False), ComposeOptions(background="green"), plate=PLATE))
 
 

@@ -1,5 +1,6 @@
 """Flicker goes, motion stays."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -85,7 +86,7 @@ def warping_error(layers: Sequence[Layer], speed: float) -> float:
     """Mean difference to the frame before carried along the known motion, around the person."""
     errors = []
     move = np.array([[1, 0, speed], [0, 1, 0]], np.float64)
-    for a, b in zip(layers, layers[1:], strict=False):
+    for a, b in itertools.pairwise(layers):
         carried = cv2.warpAffine(shown(a), move, SIZE[::-1])
         around = np.abs(b.moment.pose.xy[skeleton.LEFT_HIP][0] - 9 - np.arange(SIZE[1])) < 36
         errors.append(np.abs(shown(b) - carried)[10:150, around].mean())
