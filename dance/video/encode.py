@@ -63,11 +63,11 @@ class _Encoder:
 
 _ENCODERS: dict[Codec, _Encoder] = {
     "h264": _Encoder(
-        "libx264", "yuv420p", None, (".mp4", ".m4v", ".mov", ".mkv"), 18, "medium",
+        "libx264", "yuv420p", None, (".mp4", ".m4v", ".mov", ".mkv"), 18, "veryfast",
         ("libx264rgb", "rgb24"),
     ),
     "hevc": _Encoder(
-        "libx265", "yuv420p", None, (".mp4", ".m4v", ".mov", ".mkv"), 20, "medium",
+        "libx265", "yuv420p", None, (".mp4", ".m4v", ".mov", ".mkv"), 20, "fast",
         ("libx265", "gbrp"),
     ),
     "av1": _Encoder("libsvtav1", "yuv420p", None, (".mp4", ".mkv", ".webm"), 28, "8"),
@@ -84,7 +84,8 @@ class Encoding(Options):
 
     codec: h264 plays everywhere; hevc and av1 are smaller; vp9 (webm) and prores (mov) keep transparency.
     crf: quality, lower is better and larger; None takes the codec's own default (18 for h264). Not for prores.
-    preset: speed, by the encoder's own names; None takes the default ("medium"; av1 and vp9: "8" and "4").
+    preset: speed, by the encoder's own names (h264, hevc: ultrafast … veryslow; av1, vp9: 0 … 13 or 8); None
+        takes the default. "veryfast" for h264 costs half the time of "medium" for 1 dB at the same size.
     lossless: every pixel kept, in RGB; large, and few players but editors read it. h264, hevc, vp9 only.
     """
 
