@@ -37,7 +37,7 @@ SHOWN = 8
 class Outcome:
     """What one run of the command gave.
 
-    code: its exit code.  said: the last line on stderr.  faults: what must not be, whatever was expected.
+    code: its exit code.  said: its warnings, or why it was refused.  faults: what must not be, whatever was expected.
     """
 
     code: int
@@ -91,7 +91,9 @@ def run(driver: Path, source: Path, output: Path, options: Sequence[str] = ()) -
             faults.append(f"{len(lines)} lines on stderr instead of one")
         if whole and made.name in left:
             os.replace(made, output)
-    return Outcome(done.returncode, lines[-1] if lines else "", seconds, faults)
+    # A refusal or a traceback says it in its last line; warnings are wrapped over several.
+    said = " ".join(" ".join(lines).split()) if whole else (lines or [""])[-1]
+    return Outcome(done.returncode, said, seconds, faults)
 
 
 def differences(driver: Path, result: Path) -> list[str]:

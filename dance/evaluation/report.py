@@ -36,14 +36,14 @@ def save(
     facts = facts or {}
     said = "".join(f"- {key}: {value}\n" for key, value in facts.items())
     text.write_text(table(rows, digits=digits) + "\n" + (said and "\n" + said), encoding="utf-8")
-    data.write_text(as_json(rows, facts) + "\n", encoding="utf-8")
+    data.write_text(as_json(rows, facts, indent=1) + "\n", encoding="utf-8")
     return text, data
 
 
-def as_json(rows: Sequence[Row], facts: Row | None = None) -> str:
+def as_json(rows: Sequence[Row], facts: Row | None = None, *, indent: int | None = None) -> str:
     """The rows and facts as one JSON document; NaN and infinity, which JSON has not, become null."""
     tidy = [{key: _finite(value) for key, value in row.items()} for row in rows]
-    return json.dumps({"facts": dict(facts or {}), "rows": tidy}, indent=1, ensure_ascii=False)
+    return json.dumps({"facts": dict(facts or {}), "rows": tidy}, indent=indent, ensure_ascii=False)
 
 
 def _text(value: Value, digits: int) -> str:
