@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from dance import video
+from dance import config, video
 from dance.types import Frame, InputError
 
 ROOT = Path(__file__).parents[1]
@@ -263,7 +263,8 @@ def test_odd_sizes_are_kept_on_reading_and_made_even_on_writing(tmp_path: Path) 
     assert_near(corners(frame.rgb[:35, :51]), corners(scene(0, size)), within=12)
 
 
-def test_interlaced_pictures_are_woven_at_the_same_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [False, True])
+def test_interlaced_pictures_are_woven_at_the_same_times(told: bool, tmp_path: Path) -> None:
     size = (64, 96)
     moving = []
     for index in range(8):
@@ -275,6 +276,8 @@ def test_interlaced_pictures_are_woven_at_the_same_times(tmp_path: Path) -> None
 
     def interlaced(stream: av.VideoStream) -> None:
         stream.codec_context.flags |= av.codec.context.Flags.interlaced_dct
+        if told:
+            tagged(6, 1, 6, 6)(stream)
 
     path = make(
         tmp_path / "a.mp4", moving, set_up=interlaced, options={"x264-params": "tff=1", "crf": "5"}
@@ -288,6 +291,7 @@ def test_interlaced_pictures_are_woven_at_the_same_times(tmp_path: Path) -> None
         return float(np.abs(2 * luma[1:-1] - luma[:-2] - luma[2:]).mean())
 
     assert combed(moving[4]) > 20
+    assert_near([found[4].rgb[2, 90].tolist()], [[40, 40, 40]], within=3)
     assert combed(found[4].rgb) < 0.3 * combed(moving[4])
 
 
@@ -680,6 +684,39 @@ def test_outputs_that_cannot_be_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"preset": "warp"}, "h264 takes ultrafast, .* veryslow"),
+        ({"codec": "av1", "preset": "fast"}, "av1 takes 0, 1"),
+        ({"codec": "hevc", "crf": 60}, "hevc takes at most 51"),
+        ({"codec": "prores", "crf": 20}, "prores takes none at all"),
+        ({"codec": "divx"}, "'h264', 'hevc', 'av1', 'vp9' or 'prores'"),
+        ({"quality": 3}, "known: codec, crf, preset, lossless"),
+    ],
+)
+def test_encodings_that_cannot_be_are_refused_with_what_can(
+    wrong: dict[str, object], why: str
+) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        config.check(video.Encoding, wrong, "--set")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 240, 320, 3), np.uint8)
+    many = (Frame(rgb, Fraction(index, 25), index) for index, rgb in enumerate(noise))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"a\.mp4: cannot be written \(File too large\)"):
+            video.write(many, tmp_path / "a.mp4", encoding=FAST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
 # ---- clear errors
 
 
@@ -819,7 +856,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from pathlib import Path
-from dance import video
+from dance import config, video
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for index, frame in enumerate(video.read(Path(sys.argv[1]))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -25,7 +26,7 @@ from av.video.reformatter import (
     Interpolation,
     VideoReformatter,
 )
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from dance.config import Options
 from dance.types import Frame, InputError, Size
@@ -39,6 +40,7 @@ _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".w
 # The index in front, for players on the web; any metadata key; edit lists exact enough to start anywhere.
 _QUICKTIME = {"movflags": "faststart+use_metadata_tags", "movie_timescale": "90000"}
 _SMOOTH = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FASTEST = (
     240  # frames a second; a rate is only a hint to encoders, and SVT-AV1 refuses higher ones
 )
@@ -46,6 +48,10 @@ _FASTEST = (
 _RGB = ("rgb24", "gbrp")
 
 Codec = Literal["h264", "hevc", "av1", "vp9", "prores"]
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(str(number) for number in range(count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +63,32 @@ class _Encoder:
     pixels_alpha: str | None
     suffixes: tuple[str, ...]
     crf: int | None
+    most_crf: int
     preset: str | None
+    presets: tuple[str, ...]
     lossless: tuple[str, str] | None = None  # encoder and pixel format
 
 
+_X26X = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
+)  # fmt: skip
+_APPLE = (".mp4", ".m4v", ".mov", ".mkv")
+
 _ENCODERS: dict[Codec, _Encoder] = {
     "h264": _Encoder(
-        "libx264", "yuv420p", None, (".mp4", ".m4v", ".mov", ".mkv"), 18, "veryfast",
-        ("libx264rgb", "rgb24"),
+        "libx264", "yuv420p", None, _APPLE, 18, 51, "veryfast", _X26X, ("libx264rgb", "rgb24")
     ),
-    "hevc": _Encoder(
-        "libx265", "yuv420p", None, (".mp4", ".m4v", ".mov", ".mkv"), 20, "fast",
-        ("libx265", "gbrp"),
+    "hevc": _Encoder("libx265", "yuv420p", None, _APPLE, 20, 51, "fast", _X26X, ("libx265", "gbrp")),
+    "av1": _Encoder(
+        "libsvtav1", "yuv420p", None, (".mp4", ".mkv", ".webm"), 28, 63, "8", _numbers(14)
     ),
-    "av1": _Encoder("libsvtav1", "yuv420p", None, (".mp4", ".mkv", ".webm"), 28, "8"),
     "vp9": _Encoder(
-        "libvpx-vp9", "yuv420p", "yuva420p", (".webm", ".mkv", ".mp4"), 28, "4",
+        "libvpx-vp9", "yuv420p", "yuva420p", (".webm", ".mkv", ".mp4"), 28, 63, "4", _numbers(9),
         ("libvpx-vp9", "gbrp"),
     ),
-    "prores": _Encoder("prores_ks", "yuv422p10le", "yuva444p10le", (".mov", ".mkv"), None, None),
+    "prores": _Encoder(
+        "prores_ks", "yuv422p10le", "yuva444p10le", (".mov", ".mkv"), None, 0, None, ()
+    ),
 }  # fmt: skip
 
 
@@ -93,6 +106,25 @@ class Encoding(Options):
     crf: int | None = Field(default=None, ge=0, le=63)
     preset: str | None = None
     lossless: bool = False
+
+    @field_validator("crf")
+    @classmethod
+    def _crf_suits(cls, crf: int | None, info: ValidationInfo) -> int | None:
+        encoder = _ENCODERS.get(info.data.get("codec", ""))
+        if crf is not None and encoder is not None and crf > encoder.most_crf:
+            codec = info.data["codec"]
+            limit = f"at most {encoder.most_crf}" if encoder.most_crf else "none at all"
+            raise ValueError(f"{codec} takes {limit}")
+        return crf
+
+    @field_validator("preset")
+    @classmethod
+    def _preset_suits(cls, preset: str | None, info: ValidationInfo) -> str | None:
+        encoder = _ENCODERS.get(info.data.get("codec", ""))
+        if preset is not None and encoder is not None and preset not in encoder.presets:
+            known = ", ".join(encoder.presets) or "none at all"
+            raise ValueError(f"{info.data['codec']} takes {known}")
+        return preset
 
 
 def check_output(path: Path, encoding: Encoding, *, overwrite: bool = False) -> None:
@@ -154,6 +186,13 @@ def write(
                 f"{path}: appeared while the result was made; give another name or --overwrite"
             )
         aside.replace(path)
+    except OSError as error:
+        # PyAV's errors are OSErrors too where the system is their cause.
+        if error.errno in _NO_ROOM:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); make room there"
+            ) from error
+        raise
     finally:
         aside.unlink(missing_ok=True)
     return count

@@ -166,16 +166,18 @@ def _encoded(
 ) -> Iterator[tuple[Packet[av.AudioStream], Fraction]]:
     """The stream decoded and encoded anew."""
     zero = origin(container)
+    damaged = 0
     resampler = av.AudioResampler(
         format=target.format, layout=target.layout, rate=target.rate, frame_size=target.frame_size
     )
 
     def decoded() -> Iterator[av.AudioFrame]:
+        nonlocal damaged
         for packet in _demuxed(container, source, path):
             try:
                 yield from packet.stream.decode(packet)
             except av.error.InvalidDataError:
-                log.warning("%s: a packet of its sound is damaged and left out", path)
+                damaged += 1
         yield from source.codec_context.decode(None)
 
     def packets() -> Iterator[Packet[av.AudioStream]]:
@@ -191,3 +193,5 @@ def _encoded(
     for packet in packets():
         stamp = packet.dts if packet.dts is not None else packet.pts
         yield packet, (stamp or 0) * Fraction(packet.time_base)
+    if damaged:
+        log.warning("%s: %d packets of its sound are damaged and left out", path, damaged)
