@@ -157,7 +157,7 @@ def median_filter(poses: Array, window: int = WINDOW) -> Array:
         part = poses[start : start + window]
         plain = np.median(part, axis=0)
         sure = np.where(part[..., 2:] > 0, part, np.nan)
-        some = (part[..., 2] > 0).any(0)
+        some = np.asarray((part[..., 2] > 0).any(0))
         filled = np.where(some[None, :, None], sure, part)
         out.append(np.where(plain[:, 2:] > 0, np.nanmedian(filled, axis=0), plain))
     return np.array(out).reshape(-1, *poses.shape[1:])
@@ -167,7 +167,7 @@ def average_smoothing(poses: Array, window: int) -> Array:
     """Means of windows that do not overlap, (T // window, J, 3); a joint unsure in any frame becomes all zero."""
     count = len(poses) // window
     parts = poses[: count * window].reshape(count, window, *poses.shape[1:])
-    sure = (parts[..., 2] > 0).all(1)
+    sure = np.asarray((parts[..., 2] > 0).all(1))
     return np.asarray(np.where(sure[..., None], parts.mean(1), 0.0))
 
 

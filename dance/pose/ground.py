@@ -124,25 +124,18 @@ def floor_under(
     """
     points = figure.joints()[:, SOLES]
     rows = np.arange(len(points))
-    rough = points[..., 1] - (0.0 if slope is None else slope[0]) * points[..., 2]
-    low = points[rows, rough.argmax(1)]
-    y, z = low[:, 1], low[:, 2]
     weight = np.where(figure.found, np.maximum(feet_seen, 0.05), 0.0) / _SOLE_NOISE**2
-    if not weight.any():
-        return Floor(_CAMERA_HEIGHT, 0.0, 0.1)
     weight = weight / max(1.0, len(weight) / _INDEPENDENT)  # neighbouring frames err together
-    design = np.stack([np.ones(len(z)), z], 1)
-    robust = np.ones(len(z))
-    for _ in range(8):
-        normal = design.T @ (design * (weight * robust)[:, None])
-        right = design.T @ (weight * robust * y)
-        normal[0, 0] += 1 / _CAMERA_SPREAD**2
-        right[0] += _CAMERA_HEIGHT / _CAMERA_SPREAD**2
-        if slope is not None:
-            normal[1, 1] += 1 / slope[1] ** 2
-            right[1] += slope[0] / slope[1] ** 2
-        fitted = np.linalg.solve(normal, right)
-        error = (y - design @ fitted) / _SOLE_NOISE
+    prior = np.array([[1 / _CAMERA_SPREAD**2, 0.0], [0.0, 1 / slope[1] ** 2 if slope else 1e-9]])
+    fitted = np.array([_CAMERA_HEIGHT, slope[0] if slope else 0.0])
+    wanted = prior @ fitted
+    robust = np.ones(len(points))
+    for _ in range(20):
+        low = points[rows, (points[..., 1] - fitted[1] * points[..., 2]).argmax(1)]
+        design = np.stack([np.ones(len(low)), low[:, 2]], 1)
+        normal = prior + design.T @ (design * (weight * robust)[:, None])
+        fitted = np.linalg.solve(normal, wanted + design.T @ (weight * robust * low[:, 1]))
+        error = (low[:, 1] - design @ fitted) / _SOLE_NOISE
         # A foot may be above the floor (y too small), never below it.
         robust = _huber(error) * np.where(
             error < -_JUMP, (_JUMP / np.maximum(-error, _JUMP)) ** 2, 1.0

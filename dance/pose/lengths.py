@@ -19,6 +19,12 @@ from dance.types import JOINTS, Array, Pose, Size
 MID_HIP, MID_SHOULDER, MID_EAR = JOINTS, JOINTS + 1, JOINTS + 2
 POINTS = JOINTS + 3
 
+CENTRES: dict[int, tuple[int, int]] = {
+    MID_HIP: (sk.LEFT_HIP, sk.RIGHT_HIP),
+    MID_SHOULDER: (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER),
+    MID_EAR: (sk.LEFT_EAR, sk.RIGHT_EAR),
+}
+
 GROUPS = (
     "trunk", "hips", "shoulders", "upper arms", "forearms", "thighs", "shins", "neck", "head", "feet", "hands",
 )  # fmt: skip
@@ -106,20 +112,23 @@ class Sight:
 
 def with_centres(values: Array) -> Array:
     """The values (T, 133, ...) of all joints with those of the three centres after them, (T, 136, ...)."""
-    pairs = (
-        (sk.LEFT_HIP, sk.RIGHT_HIP),
-        (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER),
-        (sk.LEFT_EAR, sk.RIGHT_EAR),
-    )
-    middles = [(values[:, a] + values[:, b]) / 2 for a, b in pairs]
+    middles = [(values[:, a] + values[:, b]) / 2 for a, b in CENTRES.values()]
     return np.concatenate([values, np.stack(middles, 1)], 1)
 
 
-def look(poses: Sequence[Pose], size: Size, focal: float) -> Sight:
-    """The poses, in pixels of pictures of that size, as seen by a camera of `focal` times the longer side."""
+def middle(size: Size) -> Array:
+    """The point (x, y) in the middle of a picture, in pixels."""
+    return np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+
+
+def look(poses: Sequence[Pose], size: Size, focal: float, centre: Array | None = None) -> Sight:
+    """The poses, in pixels of pictures of that size, as seen by a camera of `focal` times the longer side.
+
+    centre: (x, y) of the pixel the camera looks at; without it the picture's middle.
+    """
     height, width = size
     pixels = focal * max(size)
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    centre = middle(size) if centre is None else centre
     xy = np.array([p.xy for p in poses], np.float64).reshape(-1, JOINTS, 2)
     score = np.array([p.score for p in poses], np.float64).reshape(-1, JOINTS)
     nothing = np.full(JOINTS, np.nan)
@@ -134,18 +143,14 @@ def look(poses: Sequence[Pose], size: Size, focal: float) -> Sight:
         xy > np.array([width, height]) + 0.02 * max(size)
     ).any(-1)
     seen = with_centres(score)
-    for centre_point, (a, b) in zip(
-        (MID_HIP, MID_SHOULDER, MID_EAR),
-        ((sk.LEFT_HIP, sk.RIGHT_HIP), (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER), (sk.LEFT_EAR, sk.RIGHT_EAR)),
-        strict=True,
-    ):  # fmt: skip
+    for point, (a, b) in CENTRES.items():
         # A middle is only as good as the worse of its two ends.
-        seen[:, centre_point] = np.minimum(score[:, a], score[:, b])
-    inside = with_centres(1.0 - outside) == 1
+        seen[:, point] = np.minimum(score[:, a], score[:, b])
+    inside = np.asarray(with_centres(np.asarray(1.0 - outside)) == 1)
     rays = with_centres((xy - centre) / pixels)
     return Sight(
-        rays, seen * inside, seen > 0, with_centres(world), with_centres(depth / pixels),
-        (score > 0).any(1),
+        rays, seen * inside, np.asarray(seen > 0), with_centres(world), with_centres(depth / pixels),
+        np.asarray((score > 0).any(1)),
     )  # fmt: skip
 
 

@@ -51,10 +51,10 @@ def _bones() -> tuple[Bone, ...]:
         bone(MID_SHOULDER, MID_EAR, "neck", up),
     ]
     sides = (
-        (1.0, sk.LEFT_HIP, sk.LEFT_SHOULDER, slice(17, 20), sk.LEFT_HAND_SLICE),
-        (-1.0, sk.RIGHT_HIP, sk.RIGHT_SHOULDER, slice(20, 23), sk.RIGHT_HAND_SLICE),
+        (1.0, sk.LEFT_HIP, sk.LEFT_SHOULDER, slice(17, 20)),
+        (-1.0, sk.RIGHT_HIP, sk.RIGHT_SHOULDER, slice(20, 23)),
     )
-    for x, hip, shoulder, foot, hand in sides:
+    for x, hip, shoulder, foot in sides:
         knee, ankle, elbow, wrist = hip + 2, hip + 4, shoulder + 2, shoulder + 4
         bones += [
             Bone(hip, MID_HIP, GROUP["hips"], 0.115, (x, 0.0, 0.0)),
@@ -70,6 +70,10 @@ def _bones() -> tuple[Bone, ...]:
             Bone(small_toe, ankle, GROUP["feet"], 0.15, (0.3 * x, 0.5, -0.8)),
             Bone(heel, ankle, GROUP["feet"], 0.045, (0.0, 0.8, 0.6)),
         ]
+    for wrist, hand in (
+        (sk.LEFT_WRIST, sk.LEFT_HAND_SLICE),
+        (sk.RIGHT_WRIST, sk.RIGHT_HAND_SLICE),
+    ):
         bones += [bone(wrist, joint, "hands", down) for joint in range(133)[hand]]
     bones += [
         bone(MID_EAR, joint, "head", (0.0, 0.0, -1.0))
@@ -79,7 +83,12 @@ def _bones() -> tuple[Bone, ...]:
 
 
 BONES: tuple[Bone, ...] = _bones()
-"""All bones, parents before their children; the root is MID_HIP."""
+"""All bones, parents before their children; the root is MID_HIP. Trunk, limbs and feet come first."""
+
+SKELETON: int = next(i for i, bone in enumerate(BONES) if bone.group == GROUP["hands"])
+"""How many of BONES are trunk, neck, limbs and feet; the rest are hands and head."""
+
+_TRUNK, _NECK = 0, 1
 
 # Fractions of a bone's length: what its own length may be off by, and what the estimated depth may.
 _LENGTH_ERROR = 0.07
@@ -91,8 +100,9 @@ _STEPS = np.linspace(-1.15, 1.15, 47)
 class Figure:
     """One person over T frames in 3-D.
 
-    root: (T, 3) the mid-hip in front of the camera.  bones: (T, len(BONES), 3) vectors from parent to child.
-    seen: (T, len(BONES)) whether both ends of the bone were seen.  found: (T,) whether anything was.
+    root: (T, 3) the mid-hip in front of the camera.  bones: (T, B, 3) vectors of the first B of BONES, from
+    parent to child.
+    seen: (T, B) whether the bone's child was seen.  found: (T,) whether anything was.
     """
 
     root: Array
@@ -104,13 +114,15 @@ class Figure:
         """All points, (T, 136, 3)."""
         out = np.zeros((len(self.root), POINTS, 3))
         out[:, MID_HIP] = self.root
-        for i, bone in enumerate(BONES):
+        for i, bone in enumerate(BONES[: self.bones.shape[1]]):
             out[:, bone.child] = out[:, bone.parent] + self.bones[:, i]
         return out
 
 
-def lift(sight: Sight, build: Build, depth: Array, scene: Array) -> Figure:
-    """The person in 3-D, whole in every frame.
+def lift(
+    sight: Sight, build: Build, depth: Array, scene: Array, *, count: int = len(BONES)
+) -> Figure:
+    """The person in 3-D, whole in every frame; of BONES only the first `count`.
 
     depth: (T,) how far the mid-hip is, in the person's metres.  scene: (T,) the number of each frame's scene.
     Bones nobody saw are those of the nearest frames of the scene that did see them (between two sightings
@@ -119,63 +131,73 @@ def lift(sight: Sight, build: Build, depth: Array, scene: Array) -> Figure:
     joints = np.zeros((len(depth), POINTS, 3))
     for point in (MID_HIP, MID_SHOULDER, MID_EAR):
         joints[:, point] = _on_ray(sight, point, depth)
-    vectors = np.zeros((len(depth), len(BONES), 3))
-    seen = np.zeros((len(depth), len(BONES)), bool)
-    for i, bone in enumerate(BONES):
+    placed = sight.placed
+    scenes = [scene == number for number in np.unique(scene)]
+    spine = []
+    for i in (_TRUNK, _NECK):
+        bone = BONES[i]
+        vector = _vector(sight, build, bone, joints[:, bone.parent], depth)
+        both = placed[:, bone.child] & placed[:, bone.parent]
+        spine.append(_filled(vector, both, bone, build, scenes))
+        upper = joints[:, bone.parent] + vector
+        joints[:, bone.child] = np.where(both[:, None], upper, joints[:, bone.child])
+    root = _root(joints, spine, placed, scenes)
+    joints[:, MID_HIP] = root
+    vectors = np.zeros((len(depth), count, 3))
+    for i, bone in enumerate(BONES[:count]):
         parent = joints[:, bone.parent]
-        lean = _lean(sight, build, bone, depth)
-        length = bone.metres * np.exp(build.logs[bone.group])
-        if bone.metres:
-            away = _away(sight.rays[:, bone.child], parent, length, lean)
+        if placed[:, bone.child].any():
+            vector = _vector(sight, build, bone, parent, depth)
         else:
-            away = np.nan_to_num(lean)
-        seen[:, i] = sight.placed[:, bone.child] & sight.placed[:, bone.parent]
-        child = _on_ray(sight, bone.child, parent[:, 2] + away)
-        # A centre whose parent is unseen keeps its own place at the person's depth.
-        keep = ~seen[:, i] if bone.child > MID_HIP else np.zeros(len(depth), bool)
-        joints[:, bone.child] = np.where(keep[:, None], joints[:, bone.child], child)
-        vectors[:, i] = child - parent
-    vectors = _filled(vectors, seen, build, scene)
-    return Figure(_root(joints, vectors, sight.placed, scene), vectors, seen, sight.found)
+            vector = np.zeros_like(parent)
+        vectors[:, i] = _filled(vector, placed[:, bone.child], bone, build, scenes)
+        joints[:, bone.child] = parent + vectors[:, i]
+    seen = np.stack([placed[:, bone.child] for bone in BONES[:count]], 1)
+    return Figure(root, vectors, seen, sight.found)
 
 
-_TRUNK, _NECK = 0, 1
+def _vector(sight: Sight, build: Build, bone: Bone, parent: Array, depth: Array) -> Array:
+    """From the parent's place (T, 3) to the child's on its ray."""
+    lean = _lean(sight, build, bone, depth)
+    if bone.metres:
+        length = bone.metres * np.exp(build.logs[bone.group])
+        away = _away(sight.rays[:, bone.child], parent, length, lean)
+    else:
+        away = np.where(np.isfinite(lean), lean, 0.0)
+    return _on_ray(sight, bone.child, parent[:, 2] + away) - parent
 
 
-def _root(joints: Array, vectors: Array, placed: Array, scene: Array) -> Array:
+def _root(joints: Array, spine: list[Array], placed: Array, scenes: list[Array]) -> Array:
     """The mid-hip in every frame, (T, 3): seen, or below the shoulders or the head, or between its neighbours."""
     root = joints[:, MID_HIP].copy()
     known = placed[:, MID_HIP].copy()
-    hung = vectors[:, _TRUNK]
-    for point, extra in ((MID_SHOULDER, np.zeros(3)), (MID_EAR, vectors[:, _NECK])):
+    hung = np.zeros_like(root)
+    for point, vector in zip((MID_SHOULDER, MID_EAR), spine, strict=True):
+        hung = hung + vector
         use = ~known & placed[:, point]
-        root[use] = (joints[:, point] - hung - extra)[use]
+        root[use] = (joints[:, point] - hung)[use]
         known |= use
-    frames = np.arange(len(root))
-    for number in np.unique(scene):
-        good, bad = known & (scene == number), ~known & (scene == number)
-        if good.any():
-            for axis in range(3):
-                root[bad, axis] = np.interp(frames[bad], frames[good], root[good, axis])
-    return root
+    return _between(root, known, scenes)
 
 
-def _filled(vectors: Array, seen: Array, build: Build, scene: Array) -> Array:
-    """The vectors with those of unseen bones guessed."""
-    vectors, frames = vectors.copy(), np.arange(len(scene))
-    for i, bone in enumerate(BONES):
-        if seen[:, i].all():
-            continue
-        rest = np.array(bone.rest) / np.linalg.norm(bone.rest)
-        rest *= (bone.metres or 0.05) * np.exp(build.logs[bone.group])
-        for number in np.unique(scene):
-            good, bad = seen[:, i] & (scene == number), ~seen[:, i] & (scene == number)
-            if not good.any():
-                vectors[bad, i] = rest
-                continue
+def _filled(vector: Array, seen: Array, bone: Bone, build: Build, scenes: list[Array]) -> Array:
+    """The vectors (T, 3) of a bone, those of unseen frames guessed."""
+    if seen.all():
+        return vector
+    rest = np.array(bone.rest) / np.linalg.norm(bone.rest)
+    rest = rest * (bone.metres or 0.05) * np.exp(build.logs[bone.group])
+    return _between(np.where(seen[:, None], vector, rest), seen, scenes)
+
+
+def _between(values: Array, known: Array, scenes: list[Array]) -> Array:
+    """The values (T, 3), unknown ones between their nearest known neighbours of the scene, where it has any."""
+    values, frames = values.copy(), np.arange(len(known))
+    for inside in scenes:
+        good, bad = known & inside, ~known & inside
+        if good.any() and bad.any():
             for axis in range(3):
-                vectors[bad, i, axis] = np.interp(frames[bad], frames[good], vectors[good, i, axis])
-    return vectors
+                values[bad, axis] = np.interp(frames[bad], frames[good], values[good, axis])
+    return values
 
 
 def _on_ray(sight: Sight, point: int, z: Array) -> Array:

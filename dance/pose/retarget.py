@@ -18,7 +18,7 @@ from dance import skeleton as sk
 from dance.config import Options
 from dance.pose import edn_normalise as edn
 from dance.pose import lift, staging
-from dance.pose.lengths import MID_HIP
+from dance.pose.lengths import MID_HIP, middle
 from dance.pose.staging import Studied
 from dance.types import JOINTS, Array, InputError, Moment, Pose, Size, Track
 
@@ -113,7 +113,8 @@ def _clip(
     seconds = np.array([float(m.time) for m in moments])
     scene = np.cumsum([m.cut for m in moments])
     poses = [m.pose for m in moments]
-    dancer = staging.study(poses, seconds, scene, driver_size, options.focal)
+    centre = _centre(next(p for p in poses if p.found), source, options, driver_size)
+    dancer = staging.study(poses, seconds, scene, driver_size, options.focal, centre)
     own = _study_source(source, options.focal)
     _tell(dancer, own, tell)
     setting = _setting(dancer, own, options)
@@ -128,6 +129,16 @@ def _study_source(source: Track, focal: float) -> Studied:
     seconds = np.array([float(t) for t in source.times])
     scene = np.cumsum([i in source.cuts for i in range(len(source))])
     return staging.study(source.poses, seconds, scene, source.size, focal)
+
+
+def _centre(
+    first: Pose, source: Track, options: RetargetOptions, driver_size: Size
+) -> Array | None:
+    """Where the driver's camera looks, in pixels; None is the middle of its picture."""
+    if options.place == "driver":
+        return None
+    shown = next(pose for pose in source.poses if pose.found)
+    return staging.matching_centre(first, driver_size, shown, source.size)
 
 
 def _setting(dancer: Studied, own: Studied, options: RetargetOptions) -> staging.Setting:
@@ -149,11 +160,9 @@ def _seen_by_camera(pose: Pose, points: Array, size: Size, focal: float) -> Pose
     """The points (136, 3) as a pose in a picture of that size, with the scores of the driver's pose."""
     if not pose.found:
         return Pose.unseen()
-    height, width = size
     pixels = focal * max(size)
     z = np.maximum(points[:, 2], 0.2)
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    xy = points[:JOINTS, :2] / z[:JOINTS, None] * pixels + centre
+    xy = points[:JOINTS, :2] / z[:JOINTS, None] * pixels + middle(size)
     away = points[:JOINTS] - points[MID_HIP]
     score = pose.score.copy()
     body = np.arange(JOINTS) < 23
@@ -173,7 +182,7 @@ def _tell(dancer: Studied, own: Studied, tell: Report) -> None:
     body = np.array([bone.child < 23 for bone in lift.BONES])
     seen = dancer.figure.seen[dancer.figure.found][:, body]
     children = [bone.child for bone in lift.BONES if bone.child < 23]
-    never = [sk.NAMES[c].replace("_", " ") for c, s in zip(children, seen.any(0), strict=True) if not s and "small" not in sk.NAMES[c]]  # fmt: skip
+    never = [sk.NAMES[c].replace("_", " ") for c, s in zip(children, np.asarray(seen.any(0)), strict=True) if not s and "small" not in sk.NAMES[c]]  # fmt: skip
     if never:
         tell(f"the driver's {_listed(never)} could not be seen in any frame and are at rest")
 
@@ -193,12 +202,14 @@ def _live(
     own = _study_source(source, options.focal)
     old: list[tuple[Moment, int]] = []
     new: deque[tuple[Moment, int]] = deque()
-    count, scene, root = 0, 0, None
+    count, scene, root, centre = 0, 0, None, None
     for moment in driver:
         scene += moment.cut
         if not moment.pose.found:
             yield replace(moment, pose=Pose.unseen())
             continue
+        if root is None:
+            centre = _centre(moment.pose, source, options, driver_size)
         new.append((moment, scene))
         if len(new) > _NEWEST:
             leaving = new.popleft()
@@ -209,7 +220,7 @@ def _live(
         recent = [*old, *new]
         dancer = staging.study(
             [m.pose for m, _ in recent], np.array([float(m.time) for m, _ in recent]),
-            np.array([number for _, number in recent]), driver_size, options.focal,
+            np.array([number for _, number in recent]), driver_size, options.focal, centre,
         )  # fmt: skip
         if root is None:
             _tell(dancer, own, tell)

@@ -43,31 +43,54 @@ class Studied:
         return np.asarray(self.figure.root[np.argmax(self.figure.found)])
 
 
-def study(poses: Sequence[Pose], seconds: Array, scene: Array, size: Size, focal: float) -> Studied:
+def study(
+    poses: Sequence[Pose],
+    seconds: Array,
+    scene: Array,
+    size: Size,
+    focal: float,
+    centre: Array | None = None,
+) -> Studied:
     """What the poses tell of the person; at least one must be found. The same for driver and source.
 
     seconds, scene: (T,).  focal: of the camera, over the longer side of its pictures.
+    centre: (x, y) of the pixel the camera looks at; without it the picture's middle.
     """
-    sight = lengths.look(poses, size, focal)
+    sight = lengths.look(poses, size, focal, centre)
     build, log_size, variance = lengths.measure(sight)
     feet = ground.feet_seen(sight)
     depth = np.zeros(len(poses))
-    floors: dict[int, Floor] = {}
     parts = [scene == number for number in np.unique(scene) if sight.found[scene == number].any()]
     for inside in parts:
         depth[inside] = ground.distances(log_size[inside], variance[inside], seconds[inside])
-    figure = lift.lift(sight, build, np.exp(depth), scene)
     for _ in range(3):
+        figure = lift.lift(sight, build, np.exp(depth), scene, count=lift.SKELETON)
         for inside in parts:
             part = _cut(figure, inside)
-            floor = ground.floor_under(part, feet[inside])
-            floors[int(scene[inside][0])] = floor
-            clue = ground.by_feet(part, floor, feet[inside])
+            clue = ground.by_feet(part, ground.floor_under(part, feet[inside]), feet[inside])
             depth[inside] = ground.distances(
                 log_size[inside], variance[inside], seconds[inside], clue
             )
-        figure = lift.lift(sight, build, np.exp(depth), scene)
+    figure = lift.lift(sight, build, np.exp(depth), scene)
+    floors = {
+        int(scene[inside][0]): ground.floor_under(_cut(figure, inside), feet[inside])
+        for inside in parts
+    }
     return Studied(build, figure, floors, feet, scene)
+
+
+def matching_centre(driver: Pose, driver_size: Size, source: Pose, source_size: Size) -> Array:
+    """The pixel (x, y) the driver's camera must look at to see the driver in the direction the source is seen.
+
+    Videos are cropped and shifted, so where a driver is in the picture says nothing: they are looked at as if
+    they first stood where the source stands. Hips tell, or shoulders, or ears; else it is the picture's middle.
+    """
+    for a, b in lengths.CENTRES.values():
+        if min(p.score[j] for p in (driver, source) for j in (a, b)) > 0:
+            seen = (source.xy[a] + source.xy[b]) / 2.0 - lengths.middle(source_size)
+            here = (driver.xy[a] + driver.xy[b]) / 2.0
+            return np.asarray(here - seen * (max(driver_size) / max(source_size)))
+    return lengths.middle(driver_size)
 
 
 @dataclass(frozen=True, slots=True)
