@@ -253,6 +253,7 @@ def _jumped(
     # Imported late: it brings a second FFmpeg, which nothing else needs.
     import decord
 
+    decord.logging.set_level(decord.logging.QUIET)
     wanted = sorted({index for index in indices if 0 <= index < len(times)})
     try:
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0))

@@ -32,9 +32,10 @@ HOLDS = {
 # would move all sound and pictures later.
 _WITHOUT_EDIT_LISTS = (".mkv", ".webm")
 
+_OVERLAP = Fraction(1, 20)  # seconds; time stamps of containers are that coarse
 _AAC_BIT_RATE = 192_000
 _OPUS_BIT_RATE = 128_000
-_OPUS_RATE = 48_000
+_USUAL_RATE = 48_000
 
 
 def sound_packets(path: Path) -> Iterator[tuple[Fraction, bytes]]:
@@ -67,21 +68,20 @@ class Sound:
         if stream.codec_context is None:
             log.warning("%s: its sound is in a codec unknown here; the result is silent", path)
             return
-        for other in container.streams:
-            if other.index != stream.index:
-                other.discard = Discard.all
         codec = stream.codec_context.codec.canonical_name
-        if codec in HOLDS[suffix]:
+        if codec not in HOLDS[suffix]:
+            why = f"{suffix} cannot hold its {codec} sound"
+        elif not _can_be_copied(path, output.format.name):
+            why = "its sound is damaged"
+        else:
             target = output.add_stream_from_template(stream)
             self._packets = _copied(container, stream, target, path)
             if suffix in _WITHOUT_EDIT_LISTS:
                 self._packets = _audible(self._packets)
-        else:
-            encoder = "libopus" if suffix == ".webm" else "aac"
-            log.info(
-                "%s: %s cannot hold its %s sound; encoded anew as %s", path, suffix, codec, encoder
-            )
-            self._packets = _encoded(container, stream, _added(output, stream, encoder), path)
+            return
+        encoder = "libopus" if suffix == ".webm" else "aac"
+        log.info("%s: %s; encoded anew as %s", path, why, encoder)
+        self._packets = _encoded(container, stream, _added(output, stream, encoder), path)
 
     def until(self, time: Fraction | None) -> None:
         """Writes the sound that starts at or before `time`, in seconds; all that is left for None."""
@@ -100,22 +100,61 @@ def _sound_stream(container: InputContainer) -> av.AudioStream | None:
     return best
 
 
+class _Nowhere:
+    """A file that forgets what is written to it."""
+
+    def __init__(self) -> None:
+        self._place = self._end = 0
+
+    def write(self, data: bytes) -> int:
+        """Moves on by the length of the data."""
+        self._place += len(data)
+        self._end = max(self._end, self._place)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Moves to a place, as files do."""
+        self._place = offset + (0, self._place, self._end)[whence]
+        return self._place
+
+    def tell(self) -> int:
+        """The place."""
+        return self._place
+
+
+def _can_be_copied(path: Path, container: str) -> bool:
+    """Whether every packet of the file's sound can be put into the container; damaged ones may be refused.
+
+    To be known before anything is computed: a muxer refuses a packet only when it gets there.
+    """
+    try:
+        with open_input(path) as source, av.open(_Nowhere(), "w", format=container) as trial:
+            stream = _sound_stream(source)
+            assert stream is not None
+            target = trial.add_stream_from_template(stream)
+            for packet, _ in _copied(source, stream, target, path):
+                trial.mux(packet)
+    except (av.error.FFmpegError, ValueError) as error:
+        log.info("%s: its sound cannot be copied (%s)", path, error)
+        return False
+    return True
+
+
 def _copied(
     container: InputContainer, source: av.AudioStream, target: av.AudioStream, path: Path
 ) -> Iterator[tuple[Packet[av.AudioStream], Fraction]]:
     """The stream's packets and their times, unchanged but for a clock that starts elsewhere or runs backwards."""
     base = Fraction(source.time_base or 1)
     shift = round(origin(container) / base)
+    last: int | None = None
     due: int | None = None
     for packet in _demuxed(container, source, path):
         stamp = packet.dts if packet.dts is not None else packet.pts
-        stamp = due if stamp is None else stamp - shift
-        if stamp is None:
-            stamp = 0
-        if due is not None and stamp < due - (packet.duration or 0):
+        stamp = (due or 0) if stamp is None else stamp - shift
+        if last is not None and due is not None and stamp <= last:
             stamp = due
-        packet.dts = packet.pts = stamp
-        due = stamp + (packet.duration or 1)
+        packet.dts = packet.pts = last = stamp
+        due = stamp + max(1, packet.duration or 0)
         packet.stream = target
         yield packet, stamp * base
 
@@ -137,6 +176,9 @@ def _demuxed(
     container: InputContainer, source: av.AudioStream, path: Path
 ) -> Iterator[Packet[av.AudioStream]]:
     """The stream's packets; a file that ends too early ends them, with a warning."""
+    for other in container.streams:
+        if other.index != source.index:
+            other.discard = Discard.all
     packets = container.demux(source)
     while True:
         try:
@@ -154,7 +196,9 @@ def _added(output: OutputContainer, source: av.AudioStream, encoder: str) -> av.
     """A new sound stream for the encoder, as near to the source's rate and layout as it can."""
     context = source.codec_context
     opus = encoder == "libopus"
-    target = output.add_stream(encoder, rate=_OPUS_RATE if opus else context.sample_rate)
+    possible = av.Codec(encoder, "w").audio_rates or [context.sample_rate]
+    rate = context.sample_rate if context.sample_rate in possible else _USUAL_RATE
+    target = output.add_stream(encoder, rate=rate)
     assert isinstance(target, av.AudioStream)
     target.bit_rate = _OPUS_BIT_RATE if opus else _AAC_BIT_RATE
     target.layout = "mono" if context.layout.nb_channels == 1 else "stereo"
@@ -176,22 +220,40 @@ def _encoded(
         for packet in _demuxed(container, source, path):
             try:
                 yield from packet.stream.decode(packet)
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:
                 damaged += 1
         yield from source.codec_context.decode(None)
 
-    def packets() -> Iterator[Packet[av.AudioStream]]:
+    def in_order() -> Iterator[av.AudioFrame]:
+        """The decoded sound without what lies before the sound already passed on."""
+        nonlocal damaged
+        due: Fraction | None = None
         for frame in decoded():
+            unit = Fraction(frame.time_base or 1)
             if frame.pts is not None:
-                frame.pts -= round(zero / Fraction(frame.time_base or 1))
+                frame.pts -= round(zero / unit)
+                start = frame.pts * unit
+                if due is not None and start < due - _OVERLAP:
+                    damaged += 1
+                    continue
+                due = start + Fraction(frame.samples, frame.sample_rate)
+            yield frame
+
+    def packets() -> Iterator[Packet[av.AudioStream]]:
+        for frame in in_order():
             for part in resampler.resample(frame):
                 yield from target.encode(part)
         for part in resampler.resample(None):
             yield from target.encode(part)
         yield from target.encode(None)
 
+    last: int | None = None
     for packet in packets():
         stamp = packet.dts if packet.dts is not None else packet.pts
-        yield packet, (stamp or 0) * Fraction(packet.time_base)
+        if stamp is None or (last is not None and stamp <= last):
+            damaged += 1
+            continue
+        last = stamp
+        yield packet, stamp * Fraction(packet.time_base)
     if damaged:
         log.warning("%s: %d packets of its sound are damaged and left out", path, damaged)
