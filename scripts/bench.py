@@ -42,13 +42,14 @@ def main(
             runtime = mediapipe_runtime.make(make_runtime)
         options = config.load(pipeline.VideoConfig, config_file, settings or [])
         subject = speed.Subject(clip, source, options, rounds, runtime)
-        found = [row for name in chosen for row in speed.ROWS[name](subject)]
         facts: report.Row = {
             "clip": clip.name,
             "source": source.name,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+            "load before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
             "python": platform.python_version(),
         }
+        found = [row for name in chosen for row in speed.ROWS[name](subject)]
         report.save(found, results, "bench", facts=facts, digits=2)
         print(report.table(found, digits=2))
         print(report.as_json(found, facts))

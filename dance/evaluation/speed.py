@@ -52,15 +52,19 @@ class Subject:
 
 def pose_rows(subject: Subject) -> list[Row]:
     """Decode, estimate, follow and smooth, against the runtime's decode and estimate; taken in turns."""
-    ours, theirs, alone, frames = [], [], [], 0
+    ours, busy, theirs, alone = [], [], [], []
     for _ in range(subject.rounds):
-        frames, seconds = pose_pass(subject.driver, subject.config)
+        frames, seconds, computing = pose_pass(subject.driver, subject.config)
         ours.append(frames / seconds)
+        busy.append(1000 * computing / frames)
         if subject.runtime is not None:
             run = mediapipe_runtime.run(subject.runtime, subject.driver)
             theirs.append(len(run.found) / run.seconds)
             alone.append(len(run.found) / run.pose_seconds)
-    rows = [_row("pose pass (decode, estimate, follow, smooth)", statistics.median(ours), "fps")]
+    rows = [
+        _row("pose pass (decode, estimate, follow, smooth)", statistics.median(ours), "fps"),
+        _row("its processor time, all cores together", statistics.median(busy), "ms a frame"),
+    ]
     if theirs:
         rows += [
             _row("mediapipe runtime, decode and pose", statistics.median(theirs), "fps"),
@@ -201,14 +205,15 @@ def stage_rows(subject: Subject) -> list[Row]:
     ]
 
 
-def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float]:
-    """Frames and seconds of the first pass over a clip; loading the networks is not counted."""
-    with closing(pipeline.build_estimator(config.estimator, pipeline.choose_device(config.device))) as estimator:  # fmt: skip
-        began = time.perf_counter()
+def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float, float]:
+    """Frames, seconds and processor seconds of the first pass; loading the networks is not counted."""
+    device = pipeline.choose_device(config.device)
+    with closing(pipeline.build_estimator(config.estimator, device)) as estimator:
+        began, computed = time.perf_counter(), time.process_time()
         with closing(prefetch(video.read(clip))) as frames:
             followed = follow.follow(frames, estimator, config.follow)
             count = sum(1 for _ in smooth.smooth(followed, config.smooth))
-        return count, time.perf_counter() - began
+        return count, time.perf_counter() - began, time.process_time() - computed
 
 
 def encode_seconds(clip: Path, frames: int, encoding: video.Encoding, *, kept: int = 60) -> float:
