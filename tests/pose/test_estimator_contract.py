@@ -52,7 +52,7 @@ def recorded_options(folder: Path) -> dict[str, Any]:
 def mmpose_options(folder: Path) -> dict[str, Any]:
     if importlib.util.find_spec("mmpose") is None:
         pytest.skip("needs mmpose, which is not part of the default installation")
-    from tests.pose.test_mmpose import make_checkpoint
+    from test_mmpose import make_checkpoint
 
     return make_checkpoint(folder)
 

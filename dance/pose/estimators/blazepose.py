@@ -35,13 +35,13 @@ class Config(Options):
     mask: bool = False
     hands: bool = False
     face: bool = False
-    people: int = Field(4, ge=1)
-    detection: float = Field(0.5, ge=0, le=1)
-    presence: float = Field(0.5, ge=0, le=1)
-    small: int = Field(4, ge=0)
+    people: int = Field(default=4, ge=1)
+    detection: float = Field(default=0.5, ge=0, le=1)
+    presence: float = Field(default=0.5, ge=0, le=1)
+    small: int = Field(default=4, ge=0)
     mirror: bool = False
     landmarks: Path | None = None
-    workers: int = Field(0, ge=0)
+    workers: int = Field(default=0, ge=0)
 
 
 def build(config: Config, device: str) -> BlazePose:
