@@ -18,8 +18,9 @@ from dance.pose.lift import BONES, Figure
 from dance.types import Array, Pose, Size
 
 _TILT = 0.06  # by how much the slopes of the floors before two cameras differ
-# The person stays farther from the camera than this share of where they stood, and slows down before it.
-_NEAREST, _SLOWING = 0.25, 0.5
+# The person comes no nearer to the camera than so many metres, nor than the share of where they stood
+# first, and slows down before.
+_NEAREST, _SLOWING = (0.7, 0.35), (1.5, 0.6)
 _SEEN = 0.1  # feet seen at least so well are put on the floor
 
 
@@ -131,6 +132,10 @@ def on_driver_floor(dancer: Studied, own: Studied) -> Setting:
 
 def _factors(dancer: Build, own: Build) -> Array:
     ratio = np.exp(own.logs - dancer.logs)
+    for name in ("head", "feet", "hands"):
+        # What one of them never showed is as large for the body's size as the other's.
+        if name in dancer.guessed or name in own.guessed:
+            ratio[lengths.GROUP[name]] = 1.0
     return np.asarray(ratio[[bone.group for bone in BONES]])
 
 
@@ -191,16 +196,22 @@ def kept_away(root: Array, home: Array, floor: Floor) -> Array:
 
     A driver far away may walk farther than the source stands from the camera.
     """
-    depth = root[:, 2] / home[2]
-    room = _SLOWING - _NEAREST
-    slowed = _NEAREST + room * np.exp(np.minimum(depth - _SLOWING, 0) / room)
-    short = np.where(depth < _SLOWING, slowed - depth, 0.0) * home[2]
+    nearest, slowing = _limits(home)
+    room = slowing - nearest
+    slowed = nearest + room * np.exp(np.minimum(root[:, 2] - slowing, 0) / room)
+    short = np.where(root[:, 2] < slowing, slowed - root[:, 2], 0.0)
     return np.asarray(root + short[:, None] * floor.axes[1] / floor.axes[1, 2])
 
 
 def comes_too_near(joints: Array, home: Array) -> bool:
     """Whether points (T, 136, 3) of a dance were kept away from the camera."""
-    return bool((joints[:, lengths.MID_HIP, 2] < _SLOWING * home[2]).any())
+    return bool((joints[:, lengths.MID_HIP, 2] < _limits(home)[1]).any())
+
+
+def _limits(home: Array) -> tuple[float, float]:
+    """How near the person may come, and where they begin to slow down, in metres."""
+    nearest, slowing = (min(metres, share * home[2]) for metres, share in (_NEAREST, _SLOWING))
+    return nearest, slowing
 
 
 def _rise(part: Figure, floor: Floor, whole: Figure, stage: Floor, leg: float) -> Array:
