@@ -12,7 +12,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dance import config, console, pipeline
-from dance.evaluation import benchmark, footage, mediapipe_runtime, poses, report
+from dance.evaluation import benchmark, footage, mediapipe_runtime, poses, report, retargeting
 from dance.types import InputError
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "video" / "puppet.yaml"
@@ -90,6 +90,24 @@ def run_parity(
             raise InputError("give --runtime PYTHON, or --make-runtime FOLDER to make one")
         rows = [poses.parity_row(clip, options, python) for clip in clips]
         _show(rows, results, "poses_parity", {}, digits=4)
+
+
+@app.command("retarget")
+def run_retarget(
+    folder: Benchmark,
+    results: Tables = Path("results"),
+    config_file: Config = DEFAULT,
+    settings: Settings = None,
+    source: Annotated[benchmark.Source, typer.Option(help="the photo or the video of the person")] = "png",
+    only: Only = None,
+) -> None:  # fmt: skip
+    """Retargeted joints against the exact answers, ours and what other systems do, in torso lengths."""
+    with console.exit_codes():
+        options = _config(config_file, settings)
+        folders = benchmark.triplets(folder, only or ())
+        rows = list(retargeting.table(folders, options, source=source))
+        facts = {"source": source, "settings": " ".join(settings or [])}
+        _show([*rows, *retargeting.means(rows)], results, "retarget", facts)
 
 
 @app.command("footage")

@@ -150,6 +150,26 @@ def test_parity_gives_a_row_for_each_clip(
     assert "0.0123" in result.stdout and "b.mp4" in result.stdout
 
 
+def test_the_retarget_command_shows_every_row_and_the_means(
+    evaluate: ModuleType, triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def table(folders: list[Path], config: object, *, source: str) -> list[dict[str, object]]:
+        return [
+            {"triplet": f.name, "method": "limbs", "estimated": 0.25, "from": source}
+            for f in folders
+        ]
+
+    monkeypatch.setattr(evaluate.retargeting, "table", table)
+    monkeypatch.setattr(
+        evaluate.retargeting, "means", lambda rows: [{"triplet": "mean", "method": len(rows)}]
+    )
+    result = call(evaluate, "retarget", triplets, "--source", "mp4", "--results", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "out" / "retarget.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["triplet"] for row in rows] == ["one", "two", "mean"]
+    assert rows[0]["from"] == "mp4" and rows[2]["method"] == 2
+
+
 def test_the_footage_command_runs_the_chosen_pairs_and_the_nasty_files(
     evaluate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,12 +19,15 @@ from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 
+import cv2
+import numpy as np
 from PIL import Image
 
 import dance
 from dance import picture, sheets, video
 from dance.evaluation.report import Row
-from dance.types import Frame, InputError
+from dance.geometry import letterbox
+from dance.types import Frame, InputError, Size
 
 log = logging.getLogger(__name__)
 
@@ -184,17 +187,22 @@ def nasty_rows(
 
 def sheet(driver: Path, source: Path, result: Path, path: Path, *, width: int = 200) -> int:
     """A picture to look at: driver over result at the same times, the source first; how many frames there are."""
+    height, full = video.probe(result).size
+    cell = max(2, round(height * width / full)), width
     numbers: list[int] = []
     rows = []
     for clip in (driver, result):
-        frames = list(_small(clip, width))
+        frames = list(video.read(clip, size=_within(video.probe(clip).size, cell)))
         numbers = [round(i * (len(frames) - 1) / (SHOWN - 1)) for i in range(SHOWN)]
-        rows.append([frames[number].rgb for number in numbers])
+        rows.append([letterbox(frames[number], cell).rgb for number in numbers])
     if picture.is_picture(source):
-        first = picture.read(source).rgb
+        whole = picture.read(source)
+        shown = cv2.resize(whole.rgb, _within(whole.size, cell)[::-1], interpolation=cv2.INTER_AREA)
+        first = Frame(np.asarray(shown))
     else:
-        first = next(_small(source, width)).rgb
-    pictures = [first, *rows[0], first, *rows[1]]
+        first = next(video.read(source, size=_within(video.probe(source).size, cell)))
+    person = letterbox(first, cell).rgb
+    pictures = [person, *rows[0], person, *rows[1]]
     labels = ["source", *(f"{n}" for n in numbers)] * 2
     Image.fromarray(sheets.contact_sheet(pictures, SHOWN + 1, width=width, labels=labels)).save(
         path
@@ -202,6 +210,9 @@ def sheet(driver: Path, source: Path, result: Path, path: Path, *, width: int = 
     return len(frames)
 
 
-def _small(clip: Path, width: int) -> Iterator[Frame]:
-    height, full = video.probe(clip).size
-    return video.read(clip, size=(max(2, round(height * width / full)), width))
+def _within(size: Size, cell: Size) -> Size:
+    """The largest size of the same proportions that fits into the cell."""
+    scale = min(cell[0] / size[0], cell[1] / size[1])
+    return max(1, min(cell[0], round(size[0] * scale))), max(
+        1, min(cell[1], round(size[1] * scale))
+    )
