@@ -24,6 +24,7 @@ Look = Callable[[Region], Landmarks]
 _CANDIDATE = 0.3  # how sure the detector must be of something to look closer at
 _CERTAIN = 0.8  # a detection this sure needs no second look
 _SMALL_SURE = 0.6  # how sure the detector must be, close up, of somebody found in a small tile
+_BESIDE = 0.9  # how sure the landmark network must be of everybody but the first
 _SAME = 0.07  # of the region's side: two poses whose joints are nearer to each other are one
 _AGREE = 0.1  # likewise: two looks at a person that lie further apart saw no person
 _BODY = slice(11, 33)
@@ -82,16 +83,18 @@ def _people(
     for candidate in candidates:
         if len(people) == most:
             break
+        # Beside somebody found, what moderately resembles a person is mostly a part of them.
+        needed = max(presence, _BESIDE) if people else presence
         certain = _closer(candidate, detect)
         if certain is None or certain.score < sure:
             continue
         first = look(certain.region)
-        if first.presence < presence or any(_same(first, other) for other in people):
+        if first.presence < needed or any(_same(first, other) for other in people):
             continue
         # The landmarks say better than the detector where the person is.
         second = look(first.next_region)
         if (
-            second.presence >= presence
+            second.presence >= needed
             and float(second.score[_BODY].mean()) >= score
             and _distance(first, second) < _AGREE
             and not any(_same(second, other) for other in people)
