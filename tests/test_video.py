@@ -195,6 +195,10 @@ def test_missing_and_backward_times_are_mended() -> None:
     assert found[2] == Fraction(8, 100)  # missing: one frame on
     assert found[5] == Fraction(16, 100)  # a single slip does not move those after it
     assert [found[6], found[7]] == [Fraction(20, 100), Fraction(24, 100)]  # a new clock goes on
+    stamps = [Stamped(pts) for pts in (0, 4, 5000, 5004)]
+    waits, jumps = (Clock(Fraction(0), Fraction(25), may_jump=may) for may in (False, True))
+    assert [waits.next(s) for s in stamps][2:] == [50, Fraction(5004, 100)]  # type: ignore[arg-type]
+    assert [jumps.next(s) for s in stamps][2:] == [Fraction(8, 100), Fraction(12, 100)]  # type: ignore[arg-type]
 
 
 # ---- the right way up, in the right shape
@@ -801,6 +805,29 @@ def test_a_video_none_of_whose_frames_decodes_is_an_error(tmp_path: Path) -> Non
     for use in (video.probe, lambda path: list(video.read(path))):
         with pytest.raises(InputError, match="not one frame of it decodes"):
             use(path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts", ".mkv", ".avi"])
+def test_damaged_files_give_a_video_or_one_clear_error(suffix: str, tmp_path: Path) -> None:
+    codec = {".avi": "pcm_s16le", ".mkv": "libopus"}.get(suffix, "aac")
+    whole = make(tmp_path / f"a{suffix}", scenes(25), sound=codec).read_bytes()
+    made = 0
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        data = bytearray(whole)
+        for place in random.integers(0, len(data), 60):
+            data[place] = random.integers(0, 256)
+        path, result = tmp_path / f"b{suffix}", tmp_path / f"{seed}.mp4"
+        path.write_bytes(data)
+        try:
+            info = video.probe(path)
+            count = video.write(video.read(path), result, encoding=FAST, sound=path, end=info.end)
+        except InputError as error:
+            assert "\n" not in str(error) and not result.exists()
+        else:
+            made += 1
+            assert len(times(result)) == count
+    assert made or suffix == ".mp4"
 
 
 # ---- reading as one likes

@@ -17,10 +17,12 @@ from av.filter import Graph
 from dance.types import Array, Frame, InputError, Size
 from dance.video.colour import Converter, is_large
 from dance.video.probe import (
+    LONGEST_PAUSE,
     Turn,
     alpha_beside,
     has_alpha,
     listed_frames,
+    may_jump,
     nothing_decodes,
     open_input,
     origin,
@@ -50,9 +52,11 @@ def read(path: Path, *, size: Size | None = None) -> Generator[Frame, None, None
         stream.thread_type = "AUTO"
         promised = listed_frames(container, stream)
         trouble: list[str] = []
+        rate = Fraction(stream.average_rate or 25)
+        clock = Clock(origin(container), rate, may_jump=may_jump(container))
         pictures = _deinterlaced(_decoded(container, stream, trouble))
         count = 0
-        for frame in _converted(pictures, stream, origin(container), size):
+        for frame in _converted(pictures, stream, clock, size):
             yield frame
             count += 1
         if not count:
@@ -138,12 +142,11 @@ def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:
 
 
 def _converted(
-    pictures: Iterable[av.VideoFrame], stream: av.VideoStream, zero: Fraction, size: Size | None
+    pictures: Iterable[av.VideoFrame], stream: av.VideoStream, clock: Clock, size: Size | None
 ) -> Iterator[Frame]:
     """The decoded pictures as frames: turned, scaled, in sRGB, numbered, their times mended."""
     turn = Turn()
     convert: Converter | None = None
-    times = Clock(zero, Fraction(stream.average_rate or 25))
     for index, picture in enumerate(pictures):
         if convert is None:
             turn = turn_of(picture)
@@ -151,7 +154,7 @@ def _converted(
             shown = size or shown_size(stored, pixel_aspect(stream), turn)
             stored_size = (shown[1], shown[0]) if turn.transpose else shown
             convert = Converter(stored_size, stream.codec_context.codec.canonical_name)
-        time = times.next(picture)
+        time = clock.next(picture)
         rgb, alpha = convert(picture, alpha=has_alpha(picture))
         if alpha is not None and alpha.min() == 1:
             alpha = None
@@ -161,8 +164,9 @@ def _converted(
 class Clock:
     """Gives decoded pictures strictly growing times, mending those that are missing or run backwards."""
 
-    def __init__(self, zero: Fraction, rate: Fraction) -> None:
+    def __init__(self, zero: Fraction, rate: Fraction, *, may_jump: bool = False) -> None:
         self._zero = zero
+        self._may_jump = may_jump
         self._step = 1 / rate
         self._last: Fraction | None = None
 
@@ -174,8 +178,9 @@ class Clock:
             time = Fraction(0) if last is None else last + self._step
         else:
             time = stamp * Fraction(picture.time_base) - self._zero
-        if last is not None and time <= last:
-            if last - time > _CLOCK_BREAK:
+        jumped = self._may_jump and last is not None and time - last > LONGEST_PAUSE
+        if last is not None and (time <= last or jumped):
+            if jumped or last - time > _CLOCK_BREAK:
                 self._zero -= last + self._step - time
                 time = last + self._step
             else:

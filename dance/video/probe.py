@@ -21,6 +21,9 @@ from dance.types import InputError, Size
 
 WANTED = "give a video file such as mp4, mov, mkv, webm or gif"
 
+# A longer step forward is no pause but a jump of the clock, in formats whose clock may jump.
+LONGEST_PAUSE = Fraction(10)
+
 _SQUARE = Fraction(1)
 _MOST_SQUEEZED = 8
 # Demuxers of pictures and of text drawn as a terminal: FFmpeg calls both of them video.
@@ -282,6 +285,11 @@ def tag(stream: av.VideoStream, name: str) -> str:
     return next(found, "")
 
 
+def may_jump(container: InputContainer) -> bool:
+    """Whether the format's clock may jump within the file, as that of broadcast formats may (mpg, ts)."""
+    return bool(FormatFlags(container.format.flags) & FormatFlags.ts_discont)
+
+
 def origin(container: InputContainer) -> Fraction:
     """The file's own time, in seconds, that counts as 0, for pictures and sound alike.
 
@@ -291,7 +299,7 @@ def origin(container: InputContainer) -> Fraction:
     starts = [
         s.start_time * s.time_base for s in streams if s.start_time is not None and s.time_base
     ]
-    if FormatFlags(container.format.flags) & FormatFlags.ts_discont:
+    if may_jump(container):
         return min(starts, default=Fraction(0))
     return min([Fraction(0), *starts[: len(container.streams.video)]])
 

@@ -13,7 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard
 
-from dance.video.probe import open_input, origin
+from dance.video.probe import LONGEST_PAUSE, may_jump, open_input, origin
 
 log = logging.getLogger(__name__)
 
@@ -146,13 +146,18 @@ def _copied(
     """The stream's packets and their times, unchanged but for a clock that starts elsewhere or runs backwards."""
     base = Fraction(source.time_base or 1)
     shift = round(origin(container) / base)
+    jumps = may_jump(container)
     last: int | None = None
     due: int | None = None
     for packet in _demuxed(container, source, path):
         stamp = packet.dts if packet.dts is not None else packet.pts
         stamp = (due or 0) if stamp is None else stamp - shift
-        if last is not None and due is not None and stamp <= last:
-            stamp = due
+        if last is not None and due is not None:
+            jumped = jumps and (stamp - due) * base > LONGEST_PAUSE
+            if jumped or stamp <= last:
+                # Past a jump of the clock all the rest is late as well; a slip concerns one packet.
+                shift += stamp - due if jumped or due - stamp > 1 / base else 0
+                stamp = due
         packet.dts = packet.pts = last = stamp
         due = stamp + max(1, packet.duration or 0)
         packet.stream = target
@@ -211,9 +216,9 @@ def _encoded(
     """The stream decoded and encoded anew."""
     zero = origin(container)
     damaged = 0
-    resampler = av.AudioResampler(
-        format=target.format, layout=target.layout, rate=target.rate, frame_size=target.frame_size
-    )
+
+    def new_resampler() -> av.AudioResampler:
+        return av.AudioResampler(target.format, target.layout, target.rate, target.frame_size)
 
     def decoded() -> Iterator[av.AudioFrame]:
         nonlocal damaged
@@ -240,7 +245,14 @@ def _encoded(
             yield frame
 
     def packets() -> Iterator[Packet[av.AudioStream]]:
+        resampler, kind = new_resampler(), None
         for frame in in_order():
+            # Broadcasts change between mono, stereo and more within one stream.
+            before, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
+            if before not in (None, kind):
+                for part in resampler.resample(None):
+                    yield from target.encode(part)
+                resampler = new_resampler()
             for part in resampler.resample(frame):
                 yield from target.encode(part)
         for part in resampler.resample(None):
