@@ -9,6 +9,7 @@ import numpy as np
 from dance.generators._puppet_figure import (
     BONES,
     CHEST,
+    COLLARS,
     ENDS,
     FOOT,
     FORE,
@@ -20,11 +21,11 @@ from dance.generators._puppet_figure import (
     UPPER,
     Figure,
     Rest,
-    across,
     head_aside,
     limb,
     looking,
     middle,
+    trunk_lines,
 )
 from dance.skeleton import (
     LEFT_EAR,
@@ -49,8 +50,8 @@ class Motion:
 
         start + R(angle) stretch (p - rest start) + relief * z
 
-    angle: (15,) radians, each near its parent's.  stretch: (15, 2, 2).  start, relief: (15, 2).
-    away: (15, 3), how much farther from the camera a unit of x, y, z brings a point, for the trunk and head.
+    angle: (17,) radians, each near its parent's.  stretch: (17, 2, 2).  start, relief: (17, 2).
+    away: (17, 3), how much farther from the camera a unit of x, y, z brings a point, for the trunk and head.
     """
 
     angle: Array
@@ -76,14 +77,19 @@ def facing(rest: Rest, figure: Figure, scale: float) -> complex:
 
 
 def upright(rest: Rest, figure: Figure, scale: float) -> complex:
-    """The line of the shoulders; where depths are unknown the nose tells to which side the trunk turned."""
-    now = across(figure.xyz, LEFT_SHOULDER, RIGHT_SHOULDER)
-    if not figure.flat:
-        return now
-    true = scale * abs(rest.shoulders)
-    hidden = 0.8 * float(np.sqrt(max(0.0, true**2 - now.real**2)))
-    aside = looking(figure.xyz)[0].imag
-    return complex(now.real, -hidden * np.tanh(aside / (0.1 * scale * rest.torso)))
+    """The line of the shoulders of a figure drawn `scale` times as large as the rest (see `across`)."""
+    return _lines(rest, figure, scale)[0]
+
+
+def _lines(rest: Rest, figure: Figure, scale: float) -> tuple[complex, complex]:
+    """Shoulders and hips; where depths are unknown the nose tells to which side the trunk turned."""
+    width = scale * float(rest.rods[2])
+    shoulders, hips = trunk_lines(figure.xyz, width)
+    if figure.flat:
+        hidden = 0.8 * float(np.sqrt(max(0.0, width**2 - shoulders.real**2)))
+        hidden *= -float(np.tanh(looking(figure.xyz)[0].imag / (0.1 * scale * rest.torso)))
+        shoulders, hips = complex(shoulders.real, hidden), complex(hips.real, 0.6 * hidden)
+    return shoulders, hips
 
 
 def _turn(was: complex, now: complex) -> complex:
@@ -108,10 +114,7 @@ def move(rest: Rest, figure: Figure, scale: float, flips: tuple[bool, bool]) -> 
     was = rest.start[PELVIS] - rest.start[CHEST]
     lean = float(np.arctan2(spine[1], spine[0]) - rest.angle[CHEST])
     lean = _wrap(lean)
-    shoulders = upright(rest, figure, scale)
-    hips_across = across(xyz, LEFT_HIP, RIGHT_HIP)
-    if figure.flat:
-        hips_across = complex(hips_across.real, 0.6 * shoulders.imag)
+    shoulders, hips_across = _lines(rest, figure, scale)
     turns = {
         CHEST: _turn(rest.shoulders, shoulders),
         PELVIS: _turn(rest.hips + 0.4 * rest.shoulders, hips_across + 0.4 * shoulders),
@@ -134,6 +137,9 @@ def move(rest: Rest, figure: Figure, scale: float, flips: tuple[bool, bool]) -> 
 
     for side in (0, 1):
         _limbs(rest, figure, scale, side, flips[side], angle, stretch, start)
+        collar = COLLARS[side]
+        angle[collar], stretch[collar] = angle[CHEST], stretch[CHEST]
+        start[collar] = xyz[RIGHT_SHOULDER if side else LEFT_SHOULDER, :2]
     return Motion(angle, stretch, start, relief, away)
 
 

@@ -39,7 +39,8 @@ POINTS = 25
 
 CHEST, PELVIS, HEAD = 0, 1, 2
 UPPER, FORE, HAND, THIGH, SHIN, FOOT = range(6)
-BONES = 15
+COLLARS = 15, 16  # what the left and the right arm hang on: moves with the chest, at the shoulder
+BONES = 17
 
 
 def limb(side: int, bone: int) -> int:
@@ -174,7 +175,7 @@ def _fill(xyz: Array, seen: Array, like: Array) -> Array:
 class Rest:
     """The figure in the source picture and what is measured on it once.
 
-    start: (15, 2) where each bone begins.  angle, length: (15,) of each bone in the picture.
+    start: (17, 2) where each bone begins.  angle, length: (17,) of each bone in the picture.
     torso: the length of the trunk in pixels.  rods: the lengths in space of `_RODS`, in pixels.
     shoulders, hips: complex width + i * (depth towards
     the camera) from the right to the left one.
@@ -202,8 +203,12 @@ def neck(xyz: Array) -> Array:
     return np.asarray(shoulders + 0.35 * (ears - shoulders))
 
 
-def measure(figure: Figure, mirrored: bool = False) -> Rest:
-    """The rest of a figure; mirrored: of its mirror image about x = 0, left and right staying as they are."""
+def measure(figure: Figure, mirrored: bool = False, breadth: float | None = None) -> Rest:
+    """The rest of a figure.
+
+    mirrored: of its mirror image about x = 0, left and right staying as they are.
+    breadth: the width of the shoulders in trunk lengths, where other pictures tell it better.
+    """
     xyz = figure.xyz * np.array([-1.0 if mirrored else 1.0, 1.0, 1.0])
     start, end = np.zeros((BONES, 2)), np.zeros((BONES, 2))
     shoulders = middle(xyz, LEFT_SHOULDER, RIGHT_SHOULDER)
@@ -213,15 +218,31 @@ def measure(figure: Figure, mirrored: bool = False) -> Rest:
     start[HEAD], end[HEAD] = middle(xyz, LEFT_EAR, RIGHT_EAR)[:2], neck(xyz)
     for i, (a, b) in enumerate(ENDS):
         start[3 + i], end[3 + i] = xyz[a, :2], xyz[b, :2]
+    for collar, shoulder in zip(COLLARS, (LEFT_SHOULDER, RIGHT_SHOULDER), strict=True):
+        start[collar], end[collar] = xyz[shoulder, :2], hips[:2]
     along = end - start
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-3)
     angle = np.arctan2(along[:, 1], along[:, 0])
-    torso = float(np.linalg.norm(shoulders - hips))
+    rods = _rods(figure)
+    torso = float(rods[:2].mean())
+    if breadth is not None:
+        rods[2] = max(float(rods[2]), breadth * torso)
+    across_shoulders, across_hips = trunk_lines(xyz, float(rods[2]))
     return Rest(
-        replace(figure, xyz=xyz), start, angle, length, torso, _rods(figure),
-        across(xyz, LEFT_SHOULDER, RIGHT_SHOULDER), across(xyz, LEFT_HIP, RIGHT_HIP),
-        mirrored,
+        replace(figure, xyz=xyz), start, angle, length, torso, rods,
+        across_shoulders, across_hips, mirrored,
     )  # fmt: skip
+
+
+def trunk_lines(xyz: Array, width: float) -> tuple[complex, complex]:
+    """The lines of the shoulders and of the hips (see `across`), for shoulders of that width in space."""
+    lines = []
+    for left, right, share in ((LEFT_SHOULDER, RIGHT_SHOULDER, 1.0), (LEFT_HIP, RIGHT_HIP, 0.62)):
+        line = across(xyz, left, right)
+        # Depths overshoot; what is seen across leaves only so much for them.
+        room = float(np.sqrt(max(0.0, (share * width) ** 2 - line.real**2))) + 0.15 * share * width
+        lines.append(complex(line.real, float(np.clip(line.imag, -room, room))))
+    return lines[0], lines[1]
 
 
 def across(xyz: Array, left: int, right: int) -> complex:
@@ -268,7 +289,7 @@ def _rods(figure: Figure) -> Array:
     if not sure.any():
         return picture
     rate = _weighted_median(picture[sure] / across_view[sure], across_view[sure], 0.5)
-    return np.clip(solid * rate, 0.9 * picture, 1.6 * picture)
+    return np.asarray(np.maximum(solid * rate, 0.9 * picture))
 
 
 def _weighted_median(values: Array, weights: Array, share: float) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from dance.generators._puppet_figure import (
     BONES,
     CHEST,
+    COLLARS,
     ENDS,
     FOOT,
     FORE,
@@ -54,7 +55,7 @@ class Mesh:
     """One part of the puppet.
 
     points: (n, 2) places in the source picture.  relief: (n,) pixels towards the camera.
-    weights: (n, 15) of the bones, summing to 1.  pivot: (n, 2) what a vertex of several bones turns about.
+    weights: (n, 17) of the bones, summing to 1.  pivot: (n, 2) what a vertex of several bones turns about.
     uv: (n, 2) in the texture.  triangles: (m, 3).  textures: (h, w, 4) float32 premultiplied, each half
     the size of the one before.  closed: whether it has a back, so that the nearest triangle wins.
     """
@@ -84,7 +85,7 @@ def build_meshes(rgb: Array, alpha: Array, rest: Rest, parts: Parts) -> list[Mes
     meshes = []
     for part, segments in enumerate(PARTS):
         own = np.isin(parts.label, segments)
-        if own.sum() < 12:
+        if not _shown(part, own & (alpha > 0.5), parts, rest):
             continue
         mine = own | shares[part]
         picture, reach = texture(
@@ -103,20 +104,30 @@ def build_meshes(rgb: Array, alpha: Array, rest: Rest, parts: Parts) -> list[Mes
             known = known & (label != TRUNK)
         mesh_weights = _extend(bones, known & (bones.sum(-1) > 0.5), _corners(cells))
         if part in (2, 6):
-            mesh_weights = _hung(mesh_weights, nodes, limb(part // 4, UPPER), rest)
+            mesh_weights = _hung(mesh_weights, nodes, part // 4, rest)
         meshes.append(_mesh(part, nodes, cells, mesh_weights, (trunk, head), picture, rest))
     return meshes
 
 
-def _hung(weights: Array, nodes: Array, bone: int, rest: Rest) -> Array:
-    """An arm's weights (gy, gx, 15), with the chest taking over where the arm begins."""
+def _shown(part: int, own: Array, parts: Parts, rest: Rest) -> bool:
+    """Whether the view shows enough of a part to draw it."""
+    if part < 2:
+        return int(own.sum()) > 12
+    segment_, bone = PARTS[part][0], PARTS[part][0] - 2 + 3
+    expected = rest.length[bone] * 2 * parts.radius[segment_]
+    return bool(own.sum() > max(12.0, 0.4 * expected))
+
+
+def _hung(weights: Array, nodes: Array, side: int, rest: Rest) -> Array:
+    """An arm's weights (gy, gx, 17), with the collar taking over where the arm begins."""
+    bone = limb(side, UPPER)
     axis = np.array([np.cos(rest.angle[bone]), np.sin(rest.angle[bone])])
     along = (nodes - rest.start[bone]) @ axis
     own = _smoothstep(-0.12 * rest.torso, 0.12 * rest.torso, along)[..., None]
     out: Array = weights.copy()
     out[..., [CHEST, PELVIS, HEAD_BONE]] = 0
     out = out / np.maximum(out.sum(-1, keepdims=True), 1e-6) * own
-    out[..., CHEST] += 1 - own[..., 0]
+    out[..., COLLARS[side]] = 1 - own[..., 0]
     return out
 
 
@@ -172,7 +183,7 @@ def _smoothstep(low: float, high: float, value: Array) -> Array:
 
 
 def _hard_weights(nodes: Array, label: Array, rest: Rest) -> Array:
-    """One bone for every node (gy, gx, 15), but chest and pelvis share the trunk; outside nothing."""
+    """One bone for every node (gy, gx, 17), but chest and pelvis share the trunk; outside nothing."""
     weights = np.zeros((*label.shape, BONES))
     spine = rest.start[PELVIS] - rest.start[CHEST]
     down = ((nodes - rest.start[CHEST]) @ spine) / float(spine @ spine)
@@ -353,10 +364,7 @@ def _pivots(weights: Array, rest: Rest) -> Array:
     ]
     for side, shoulder, hip in ((0, LEFT_SHOULDER, LEFT_HIP), (1, RIGHT_SHOULDER, RIGHT_HIP)):
         bones = [limb(side, bone) for bone in range(6)]
-        pairs += [
-            (CHEST, bones[UPPER], xyz[shoulder, :2]),
-            (PELVIS, bones[UPPER], xyz[shoulder, :2]),
-        ]
+        pairs.append((COLLARS[side], bones[UPPER], xyz[shoulder, :2]))
         pairs += [(PELVIS, bones[THIGH], xyz[hip, :2]), (CHEST, bones[THIGH], xyz[hip, :2])]
         for parent, child in ((UPPER, FORE), (FORE, HAND), (THIGH, SHIN), (SHIN, FOOT)):
             pairs.append((bones[parent], bones[child], rest.start[bones[child]]))

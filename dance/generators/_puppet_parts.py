@@ -122,7 +122,7 @@ def _radii(inside: Array, figure: Figure, torso: float, present: Array) -> Array
                     reach.append(len(steps) if hit.all() else int(np.argmin(hit)))
                 # A joint beside the middle of its limb: the limb is as wide as both sides say, if both are free.
                 wide = sum(reach) / 2
-                found.append(wide if wide < 1.5 * typical else min(min(reach), 1.5 * typical))
+                found.append(wide if wide < 1.5 * typical else min(*reach, 1.1 * typical))
             radius[i] = float(np.clip(np.median(found), 0.5 * typical, 1.6 * typical))
         radius[segment(side, HAND)] = max(radius[segment(side, FORE)], 0.7 * _HALF[HAND] * torso)
     return radius
@@ -148,6 +148,17 @@ def _seeds(
             (RIGHT_HIP, hips, 0.1), (LEFT_HIP, hips, 0.1),
         )
     ]  # fmt: skip
+    # From the side the joints of a trunk lie on one line: it is never thinner than this.
+    down = (hips - chest) / max(float(np.hypot(*(hips - chest))), 1e-6)
+    aside = np.array([down[1], -down[0]])
+    for pair in ((0, 1), (3, 2)):
+        a, b = (corners[i] for i in pair)
+        centre, half = (a + b) / 2, (a - b) / 2
+        width = float(aside @ half)
+        wider = (0.15 * torso - abs(width)) * (1.0 if width >= 0 else -1.0)
+        if wider * (1.0 if width >= 0 else -1.0) > 0:
+            half = half + wider * aside
+            corners[pair[0]], corners[pair[1]] = centre + half, centre - half
     trunk_depth = (
         xyz[LEFT_SHOULDER, 2] + xyz[RIGHT_SHOULDER, 2] + xyz[LEFT_HIP, 2] + xyz[RIGHT_HIP, 2]
     ) / 4
@@ -192,7 +203,14 @@ def _seeds(
             near = torso * {UPPER: 0.12, FORE: 0.2, HAND: 0.3}.get(bone, 0.0)
             depth = float(xyz[ends[0], 2] + xyz[ends[1], 2]) / 2 - near
 
-            def draw_limb(points: list[Array] = points, thick: float = thick, i: int = i) -> None:
+            # Beside an arm's core the edges in the picture tell it from the trunk behind it.
+            band = 2.3 * thick if bone in (UPPER, FORE) else 0.0
+
+            def draw_limb(
+                points: list[Array] = points, thick: float = thick, i: int = i, band: float = band
+            ) -> None:
+                if band:
+                    line(points, band, -1)
                 line(points, thick, i)
 
             drawing.append((depth, draw_limb))

@@ -17,7 +17,7 @@ from dance.generators._puppet_figure import (
     UPPER,
     Rest,
 )
-from dance.generators._puppet_parts import Parts, segment
+from dance.generators._puppet_parts import TRUNK, Parts, segment
 from dance.skeleton import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 from dance.types import Array
 
@@ -62,13 +62,14 @@ def texture(
 
 def spread_colours(rgb: Array, known: Array) -> Array:
     """The picture (h, w, 3) float32 with what is not known filled smoothly from what is (pull and push)."""
-    levels = [(np.where(known[..., None], rgb, 0).astype(np.float32), known.astype(np.float32))]
+    levels: list[tuple[Array, Array]] = [
+        (np.where(known[..., None], rgb, 0).astype(np.float32), known.astype(np.float32))
+    ]
     while min(levels[-1][1].shape) > 1:
         colour, weight = levels[-1]
         down = cv2.pyrDown(weight)
-        colour = cv2.pyrDown(colour * weight[..., None])
-        colour = colour / np.maximum(down, 1e-6)[..., None]
-        levels.append((colour, np.minimum(1.0, down * 4)))
+        mixed = cv2.pyrDown(colour * weight[..., None]) / np.maximum(down, 1e-6)[..., None]
+        levels.append((mixed, np.minimum(1.0, down * 4)))
     out = levels[-1][0]
     for colour, weight in reversed(levels[:-1]):
         up = cv2.pyrUp(out, dstsize=(colour.shape[1], colour.shape[0]))
@@ -92,6 +93,12 @@ def _hidden(part: int, parts: Parts, rest: Rest) -> Array:
             xyz[RIGHT_HIP, :2] - 1.5 * sign * aside, xyz[RIGHT_SHOULDER, :2],
         ]  # fmt: skip
         cv2.fillPoly(hull, [np.rint(corners).astype(np.int32)], 1)
+        if abs(rest.shoulders.imag) > abs(rest.shoulders.real):
+            # From the side an arm hides much of a trunk whose joints lie on one line.
+            ys, xs = np.nonzero(parts.label == TRUNK)
+            if len(ys):
+                points = cv2.convexHull(np.stack([xs, ys], -1).astype(np.int32))
+                cv2.fillConvexPoly(hull, points, 1)
         return np.asarray((hull > 0) & before)
     for side in (0, 1):
         for bone, number in ((THIGH, 4 + 4 * side), (SHIN, 5 + 4 * side)):

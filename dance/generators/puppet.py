@@ -33,7 +33,7 @@ from dance.generators._puppet_figure import (
 from dance.generators._puppet_mesh import PARTS, Mesh, build_meshes
 from dance.generators._puppet_parts import cut
 from dance.generators._puppet_raster import paint, release
-from dance.generators._puppet_views import Choice, Look, choose, look
+from dance.generators._puppet_views import Choice, Look, choose, distance, look
 from dance.skeleton import (
     LEFT_EAR,
     LEFT_HIP,
@@ -65,20 +65,24 @@ def build(config: Config, device: str) -> Generator:
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """One view made movable: its rest as seen and mirrored, and its meshes, in pixels of the whole picture."""
+    """One view made movable: its rest as seen and mirrored, and its meshes by part, in pixels of the picture."""
 
     rest: Rest
     mirrored: Rest
     look: Look
-    meshes: Sequence[Mesh]
+    meshes: dict[int, Mesh]
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The person as puppets, one for each view."""
+    """The person as puppets, one for each view.
+
+    lenders: for each rig the parts its view does not show, and the rig they are borrowed from.
+    """
 
     size: Size
     rigs: Sequence[Rig]
+    lenders: Sequence[dict[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +110,19 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shot:
-    """What is drawn for one pose: rigs with their motion, and the share of the picture each has."""
+class _Take:
+    """A rig in the pose of one frame."""
 
-    takes: Sequence[tuple[Rig, Stance, Motion, float]]
+    rig: Rig
+    stance: Stance
+    motion: Motion
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """What is drawn for one pose: for each view its share of the picture, and the take of every part."""
+
+    views: Sequence[tuple[float, dict[int, _Take]]]
     memory: Memory
 
 
@@ -124,8 +137,14 @@ class Puppet:
 
     def encode(self, person: Person) -> Code:
         """Cuts and rigs every view of the person."""
-        rigs = [rig for view in person.views if (rig := _rig(view)) is not None]
-        return Code(person.size, rigs)
+        views = [
+            view for view in person.views
+            if (view.pose.score[:23] > 0).any() and (view.alpha > 0.5).any()
+        ]  # fmt: skip
+        rests = [measure(read(view.pose, standing())) for view in views]
+        breadth = float(np.median([rest.rods[2] / rest.torso for rest in rests])) if rests else None
+        rigs = [_rig(view, breadth) for view in views]
+        return Code(person.size, rigs, [_lenders(rigs, i) for i in range(len(rigs))])
 
     def render(
         self, code: Code, poses: Sequence[Pose], state: Memory | None
@@ -170,15 +189,33 @@ class Puppet:
             step = 1 / self.config.fade
             opacity = before.opacity + np.clip(opacity - before.opacity, -step, step)
         share = choice.share(self.config.blend)
-        takes, stances = [], {}
-        for number, part in ((choice.view, share), (choice.leaving, 1 - share)):
-            if number is not None and part > 0:
+        views: list[tuple[float, dict[int, _Take]]] = []
+        takes: dict[int, _Take] = {}
+
+        def take(number: int) -> _Take:
+            if number not in takes:
                 rig = code.rigs[number]
                 stance = _stand(rig, figure, None if before is None else before.stances.get(number))
                 rest = rig.mirrored if stance.back else rig.rest
-                takes.append((rig, stance, move(rest, figure, stance.scale, stance.flips), part))
-                stances[number] = stance
-        return _Shot(takes, Memory(figure.xyz, order, opacity, choice, stances))
+                takes[number] = _Take(rig, stance, move(rest, figure, stance.scale, stance.flips))
+            return takes[number]
+
+        for number, part_share in ((choice.view, share), (choice.leaving, 1 - share)):
+            if number is not None and part_share > 0:
+                parts = {part: take(number) for part in code.rigs[number].meshes}
+                parts |= {part: take(lender) for part, lender in code.lenders[number].items()}
+                views.append((part_share, parts))
+        stances = {number: taken.stance for number, taken in takes.items()}
+        return _Shot(views, Memory(figure.xyz, order, opacity, choice, stances))
+
+
+def _lenders(rigs: Sequence[Rig], number: int) -> dict[int, int]:
+    """For every part a rig lacks, the rig of the likest look that has it."""
+    own = rigs[number]
+    near = sorted(range(len(rigs)), key=lambda i: distance(rigs[i].look, own.look))
+    lacking = set(range(len(PARTS))) - set(own.meshes)
+    found = ((part, next((i for i in near if part in rigs[i].meshes), None)) for part in lacking)
+    return {part: i for part, i in found if i is not None}
 
 
 def _stand(rig: Rig, figure: Figure, before: Stance | None) -> Stance:
@@ -196,15 +233,13 @@ def _stand(rig: Rig, figure: Figure, before: Stance | None) -> Stance:
     return Stance(scale, bool(back), (left, right))
 
 
-def _rig(view: View) -> Rig | None:
-    """The view as a puppet; None where it shows no joint or no person."""
-    if not (view.pose.score[:23] > 0).any() or not (view.alpha > 0.5).any():
-        return None
+def _rig(view: View, breadth: float | None) -> Rig:
+    """The view as a puppet; breadth: see `measure`."""
     figure = read(view.pose, standing())
-    rest = measure(figure)
+    rest = measure(figure, breadth=breadth)
     parts = cut(view.frame.rgb, view.alpha, rest)
-    meshes = build_meshes(view.frame.rgb, view.alpha, rest, parts)
-    return Rig(rest, measure(figure, mirrored=True), look(figure, rest, 1.0), meshes)
+    meshes = {mesh.part: mesh for mesh in build_meshes(view.frame.rgb, view.alpha, rest, parts)}
+    return Rig(rest, measure(figure, True, breadth), look(figure, rest, 1.0), meshes)
 
 
 def _flip(rest: Rest, figure: Figure, side: int, scale: float, before: bool) -> bool:
@@ -254,25 +289,24 @@ def _visible(figure: Figure, part: int) -> bool:
 def _draw(shot: _Shot, size: Size, rgb: Array, alpha: Array) -> None:
     """Draws one shot into rgb (3, H, W) and alpha (1, H, W)."""
     picture = np.zeros((*size, 4), np.float32)
-    for rig, stance, motion, share in shot.takes:
+    for share, parts in shot.views:
         if share == 1:
-            _draw_rig(picture, rig, stance, motion, shot.memory)
+            _draw_parts(picture, parts, shot.memory)
         else:
             single = np.zeros_like(picture)
-            _draw_rig(single, rig, stance, motion, shot.memory)
+            _draw_parts(single, parts, shot.memory)
             picture += np.float32(share) * single
     release(picture, rgb, alpha)
 
 
-def _draw_rig(picture: Array, rig: Rig, stance: Stance, motion: Motion, memory: Memory) -> None:
-    rest = rig.mirrored if stance.back else rig.rest
-    level = int(np.clip(np.floor(np.log2(1.2 / max(stance.scale, 1e-3))), 0, 3))
-    meshes = {mesh.part: mesh for mesh in rig.meshes}
+def _draw_parts(picture: Array, parts: dict[int, _Take], memory: Memory) -> None:
     for part in memory.order:
-        mesh = meshes.get(part)
-        if mesh is None or memory.opacity[part] <= 0:
+        if part not in parts or memory.opacity[part] <= 0:
             continue
-        xy, depth = _place(mesh, rest, motion)
+        rig, stance = parts[part].rig, parts[part].stance
+        mesh = rig.meshes[part]
+        xy, depth = _place(mesh, rig.mirrored if stance.back else rig.rest, parts[part].motion)
+        level = int(np.clip(np.floor(np.log2(1.2 / max(stance.scale, 1e-3))), 0, 3))
         uv = (mesh.uv + 0.5) / 2**level - 0.5
         facing_sign = 0 if mesh.closed else (-1 if stance.back else 1)
         paint(
