@@ -13,13 +13,12 @@ import numpy as np
 from pydantic import Field
 
 from dance.config import Options
-from dance.pose import kalman, one_euro, sides
+from dance.pose import kalman, one_euro, scale, sides
 from dance.pose.kalman import Measured, Motion, State
 from dance.skeleton import (
     BODY_SLICE,
     FACE_SLICE,
     FEET_SLICE,
-    INDEX,
     LEFT_HAND_SLICE,
     LEFT_WRIST,
     NAMES,
@@ -31,6 +30,10 @@ from dance.types import JOINTS, Array, Moment, Pose
 
 # Frames smoothed at a time where the future is known; more only holds more poses in memory.
 _BLOCK = 256
+
+# Frames looked ahead for swapped sides where the future is known.
+_SIDES_AHEAD = 100
+_SIDES_CARE = 3.0
 
 # Noise of a fully trusted joint in torso lengths, and how much more there is of it at score 0. The
 # networks' elbows, wrists and feet tremble about twice as much as shoulders and hips.
@@ -71,21 +74,6 @@ _COASTING = 0.2
 # x, y, depth, world x, y, z
 _COORDINATES = 6
 
-# What tells the size: torso lengths per length between the middles of two sets of joints.
-_BONES: tuple[tuple[float, tuple[str, ...]], ...] = (
-    (1.0, ("left_shoulder", "right_shoulder", "left_hip", "right_hip")),
-    (1.3, ("left_shoulder", "right_shoulder")),
-    (1.2, ("left_hip", "left_knee")),
-    (1.2, ("right_hip", "right_knee")),
-    (1.2, ("left_knee", "left_ankle")),
-    (1.2, ("right_knee", "right_ankle")),
-    (1.7, ("left_shoulder", "left_elbow")),
-    (1.7, ("right_shoulder", "right_elbow")),
-    (3.0, ("left_ear", "right_ear")),
-)
-_SIZE_SCORE = 0.3
-_SIZE_SECONDS = 0.5
-
 
 class SmoothOptions(Options):
     """How poses are smoothed.
@@ -121,22 +109,29 @@ def smooth(
     if options.method == "none":
         yield from moments
         return
+    lag = options.lag
     if options.sides:
-        moments = sides.mend(moments, ahead=options.lag if live else None)
-    model = _model(options, live=live)
+        # Live, the two share the time they may look ahead.
+        if live:
+            moments = sides.mend(moments, ahead=lag // 2, care=_SIDES_CARE)
+        else:
+            moments = sides.mend(moments, ahead=_SIDES_AHEAD, block=_SIDES_AHEAD)
+        lag -= lag // 2
     causal = options.method == "one_euro"
+    model = _model(options, live=live or causal)
     block = 1 if live or causal else _BLOCK
     past = _nothing()
     waiting: list[Moment] = []
     for moment in moments:
-        if moment.cut and waiting:
-            yield from _smoothed(waiting, past, options, model, keep=len(waiting))[0]
+        if moment.cut:
+            if waiting:
+                yield from _smoothed(waiting, past, options, model, keep=len(waiting))[0]
             waiting, past = [], _nothing()
         waiting.append(moment)
         ahead = len(waiting) - block
         if ahead < 0:
             continue
-        if causal or (ahead >= options.lag if live else _sees_enough(waiting, block, options)):
+        if causal or (ahead >= lag if live else _sees_enough(waiting, block, options)):
             done, past = _smoothed(waiting, past, options, model, keep=block)
             del waiting[:block]
             yield from done
@@ -209,7 +204,7 @@ def _smoothed(
     seen = score > 0
     times = [past.time, *(moment.time for moment in moments)]
     step = np.array([_seconds(a, b) for a, b in pairwise(times)])
-    sizes = _sizes(z[..., :2], score, step, past.size)
+    sizes = scale.torso_lengths(z[..., :2], score, step, past.size)
     new_score, past_seen = _fill(score, step, past, options.gap, live=model.live, keep=keep)
 
     groups, hang, euro = past.groups, past.hang, past.euro
@@ -326,34 +321,6 @@ def _fill(
         out[hold] = level * (1 - (now - left)[hold] / gap)
     end = now[keep - 1, 0]
     return out, (left[keep - 1] - end, left_score[keep - 1])
-
-
-def _sizes(xy: Array, score: Array, step: Array, size: float) -> Array:
-    """The person's torso length in pixels (T,), from whatever is seen, slowly following.
-
-    Every bone tells a least size only, as it may point to the camera; the largest of them counts.
-    """
-    guesses = []
-    for factor, joints in _BONES:
-        i = [INDEX[name] for name in joints]
-        middle = len(i) // 2
-        length = np.linalg.norm(xy[:, i[:middle]].mean(1) - xy[:, i[middle:]].mean(1), axis=-1)
-        guesses.append(np.where((score[:, i] > _SIZE_SCORE).all(1), factor * length, 0.0))
-    guess = np.max(guesses, axis=0)
-    out = np.empty(len(xy))
-    for t in range(len(xy)):
-        if guess[t] > 0:
-            share = 1.0 if math.isnan(size) else 1 - math.exp(-step[t] / _SIZE_SECONDS)
-            size = guess[t] if math.isnan(size) else size * (guess[t] / size) ** share
-        out[t] = size
-    if math.isnan(size):
-        # Nothing of known length is seen: the spread of what is.
-        spread = [
-            np.ptp(p[s > 0], axis=0).max() for p, s in zip(xy, score, strict=True) if (s > 0).any()
-        ]
-        return np.full(len(xy), max(1.0, float(np.median(spread)) / 3) if spread else 1.0)
-    first = out[~np.isnan(out)][0]
-    return np.maximum(1.0, np.where(np.isnan(out), first, out))
 
 
 def _seconds(before: Fraction | None, now: Fraction | None) -> float:
