@@ -211,7 +211,7 @@ class _Search:
                 continue
             left, right, low_left, low_right = pose.xy[i].astype(np.float64) / self._size
             above_across, below_across = left - right, low_left - low_right
-            width = max(np.linalg.norm(above_across), np.linalg.norm(below_across), 0.2)
+            width = max(0.2, *(float(np.linalg.norm(v)) for v in (above_across, below_across)))
             # Above zero where both pairs have their left on the same side.
             along = float(above_across @ below_across) / width
             apart = _STATES[:, parent] != _STATES[:, part]
