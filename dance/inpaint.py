@@ -52,8 +52,8 @@ def membrane(picture: Array, hole: Array) -> Array:
     weights = [(~hole).astype(np.float32)]
     values = [picture * _like(weights[0], picture)]
     while min(weights[-1].shape) > 2 and not (weights[-1] > 1e-3).all():
-        weights.append(cv2.pyrDown(weights[-1]))
-        values.append(cv2.pyrDown(values[-1]))
+        weights.append(np.asarray(cv2.pyrDown(weights[-1]), np.float32))
+        values.append(np.asarray(cv2.pyrDown(values[-1])))
     result = values[-1] / np.maximum(_like(weights[-1], values[-1]), 1e-6)
     for weight, value in zip(weights[-2::-1], values[-2::-1], strict=True):
         size = (weight.shape[1], weight.shape[0])
@@ -96,7 +96,7 @@ class _Level:
 
 def _coarse_to_fine(picture: Array, hole: Array, allowed: Array, finest: int) -> Array:
     sizes = [hole.shape]
-    extent = max(np.ptp(np.nonzero(hole)[0]), np.ptp(np.nonzero(hole)[1])) + 1
+    extent = float(max(np.ptp(np.nonzero(hole)[0]), np.ptp(np.nonzero(hole)[1])) + 1)
     while extent > 100 and min(sizes[-1]) > 8 * _HALF:
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
         extent /= 2
@@ -147,12 +147,13 @@ def _levelled(level: _Level, match: Array) -> Array:
     differences, with the rim as it is, has the pieces' texture and one brightness (Perez, Gangnet,
     Blake: Poisson image editing, 2003). A large disagreement is an edge of something and stays.
     """
-    agreed, covered = _votes(level, match, level.picture)
-    hole = level.hole
-    picture = np.where((hole & covered)[..., None], agreed, level.picture)
+    hole, pictures = level.hole, [level.picture]
+    pictures += [_difference(level.picture, axis) for axis in (1, 0)]
+    # One walk over the patches for the colours and both differences.
+    agreed, covered = _votes(level, match, np.concatenate(pictures, -1))
+    picture = np.where((hole & covered)[..., None], agreed[..., :3], level.picture)
     steps = []
-    for axis in (1, 0):
-        wanted, _ = _votes(level, match, _difference(level.picture, axis))
+    for axis, wanted in ((1, agreed[..., 3:6]), (0, agreed[..., 6:])):
         touching = (hole | np.roll(hole, -1, axis))[..., None]
         step = np.where(touching, wanted - _difference(picture, axis), 0)
         steps.append(step.astype(np.float32))
@@ -187,14 +188,13 @@ def _relaxed(right: Array, down: Array, hole: Array) -> Array:
         sums.append(blocks.sum((1, 3)) / 2)
     inner = hole[halves].reshape(height // 2, 2, width // 2, 2).mean((1, 3)) > 0.5
     coarse = _relaxed(sums[0], sums[1], inner)
-    value = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    value = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR))
     ys, xs = np.nonzero(hole)
     top, bottom = max(0, ys.min() - 1), min(height, ys.max() + 2)
     left, right_end = max(0, xs.min() - 1), min(width, xs.max() + 2)
     part = (slice(top, bottom), slice(left, right_end))
     inside = hole[part][..., None].astype(np.float32)
-    value[part] *= inside
-    current = value[part].copy()
+    current = np.asarray(value[part] * inside)
     pulls = []
     for step, axis in ((right[part], 1), (down[part], 0)):
         weight = 1 / (1 + (np.abs(step).max(-1, keepdims=True) / _EDGE) ** 2)
@@ -350,7 +350,7 @@ def _carried(match: Array, before: _Level, level: _Level) -> Array:
     usable = np.flatnonzero(level.usable)
     # Where the carried place is not usable, the nearest usable place in reading order is.
     instead = usable[np.clip(np.searchsorted(usable, flat), 0, len(usable) - 1)]
-    return np.where(good, flat, instead)
+    return np.asarray(np.where(good, flat, instead))
 
 
 def _search(match: Array, level: _Level, generator: np.random.Generator, tries: int = 4) -> Array:
@@ -401,9 +401,9 @@ def _voted(level: _Level, match: Array) -> _Level:
 
 
 def _votes(level: _Level, match: Array, values: Array) -> tuple[Array, Array]:
-    """What the matched patches say of every pixel's value (h, w, 3), and where any of them says something."""
+    """What the matched patches say of every pixel's values (h, w, C), and where any of them says something."""
     width = level.hole.shape[1]
-    flat = values.reshape(-1, 3)
+    flat = values.reshape(-1, values.shape[-1])
     total = np.zeros_like(flat)
     weights = np.zeros((len(flat), 1), np.float32)
     # Patches near the rim hold known pixels and have better matches: they say more.

@@ -14,7 +14,7 @@ from pydantic import Field
 from dance import plate, weights
 from dance import skeleton as sk
 from dance.config import Options
-from dance.matte import Segment, coarse, is_cutout, matte, torso_length
+from dance.matte import Background, Segment, coarse, is_cutout, matte, torso_length
 from dance.networks import Network
 from dance.types import Array, Estimator, Frame, InputError, Person, Pose, Track, View
 
@@ -72,16 +72,20 @@ def study(
         if i in sampled and len(track) > 1:
             samples.append(_sample(frame, track.poses[i], estimator, segment))
     looks = _seen(looks, kept, track)
-    views = [
-        _view(kept[i], track.poses[i], estimator, segment) for i in choose(looks, options.views)
-    ]
+    chosen = choose(looks, options.views)
     if len(samples) > 1:
-        background = plate.from_video(samples, track.poses[min(sampled)])
+        clean, background = plate.from_video(samples, track.poses[min(sampled)])
+        scene = range(min(sampled), max(sampled) + 1)
+        views = [
+            _view(kept[i], track.poses[i], estimator, segment, background if i in scene else None)
+            for i in chosen
+        ]
     else:
-        first = _view(kept[min(kept)], track.poses[min(kept)], estimator, segment)
+        views = [_view(kept[i], track.poses[i], estimator, segment) for i in chosen]
+        first = views[0]
         area = plate.person_area(first.alpha, first.pose)
-        background = plate.from_photo(first.frame.rgb, area, first.pose)
-    return Person(views, background, track)
+        clean = plate.from_photo(first.frame.rgb, area, first.pose)
+    return Person(views, clean, track)
 
 
 def _run(network: Network, rgb: Array) -> Array:
@@ -242,10 +246,16 @@ def _sample(
     return plate.Sample(frame.rgb, area)
 
 
-def _view(frame: Frame, pose: Pose, estimator: Estimator | None, segment: Segment) -> View:
-    if frame.alpha is not None and is_cutout(frame.alpha):
-        return View(frame, pose, matte(frame, pose, segment=segment))
-    alpha = matte(frame, with_mask(frame, pose, estimator), segment=segment)
+def _view(
+    frame: Frame,
+    pose: Pose,
+    estimator: Estimator | None,
+    segment: Segment,
+    background: Background | None = None,
+) -> View:
+    if frame.alpha is None or not is_cutout(frame.alpha):
+        pose = with_mask(frame, pose, estimator)
+    alpha = matte(frame, pose, segment=segment, background=background)
     return View(frame, replace(pose, mask=None), alpha)
 
 

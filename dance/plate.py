@@ -15,7 +15,7 @@ import numpy as np
 
 from dance import skeleton as sk
 from dance.inpaint import inpaint
-from dance.matte import disc, torso_length
+from dance.matte import Background, grown, torso_length
 from dance.types import Array, Pose, Size
 
 log = logging.getLogger(__name__)
@@ -35,15 +35,14 @@ class Sample:
 def person_area(alpha: Array, pose: Pose) -> Array:
     """Where the person is with a margin, (H, W) bool: what of them a matte misses must not stay behind."""
     unit = torso_length(pose)
-    area = cv2.dilate((alpha > 0.05).astype(np.uint8), disc(0.05 * unit + 1))
-    loose = np.zeros_like(area)
+    loose = np.zeros(alpha.shape, np.uint8)
     for joint in (sk.LEFT_WRIST, sk.RIGHT_WRIST, sk.LEFT_BIG_TOE, sk.RIGHT_BIG_TOE, sk.LEFT_HEEL, sk.RIGHT_HEEL):  # fmt: skip
         if pose.score[joint] >= 0.3:
             centre = tuple(int(v) for v in np.clip(np.round(pose.xy[joint]), -8000, 8000))
             cv2.circle(loose, centre, max(2, round(0.4 * unit)), 1, -1)
     # Fingers, shoes and what is held stick out of a matte furthest.
-    wider = cv2.dilate((alpha > 0.05).astype(np.uint8), disc(0.12 * unit + 1)) & loose
-    return (area | wider) > 0
+    wider = grown(alpha > 0.05, 0.12 * unit + 1) & (loose > 0)
+    return grown(alpha > 0.05, 0.05 * unit + 1) | wider
 
 
 def from_photo(rgb: Array, person: Array, pose: Pose) -> Array:
@@ -91,8 +90,7 @@ def cast_shadow(rgb: Array, person: Array, pose: Pose, *, reach: float = 0.1) ->
     if found.mean() > 0.35:
         return none
     out = none.copy()
-    grown = cv2.dilate(found.astype(np.uint8), disc(0.07 * unit)) > 0
-    out[top:bottom] = grown & free
+    out[top:bottom] = grown(found, 0.07 * unit) & free
     return out
 
 
@@ -133,8 +131,10 @@ def _row_levels(lab: Array, free: Array, unit: float) -> Array:
     return np.asarray(smooth.reshape(-1, 1, 3), np.float32)
 
 
-def from_video(samples: Sequence[Sample], pose: Pose) -> Array:
+def from_video(samples: Sequence[Sample], pose: Pose) -> tuple[Array, Background | None]:
     """The plate in the camera of the first sample, (H, W, 3) uint8; pose: that of the first sample.
+
+    From a camera that stands still also the background that was really seen, else None.
 
     Samples that cannot be laid over the first one (another scene, a flash, a fade) are left out. Where
     the camera moves, the first sample's own pixels stay, and only the person's place is filled.
@@ -173,7 +173,8 @@ def from_video(samples: Sequence[Sample], pose: Pose) -> Array:
     hole = ~seen & ~bars
     # Somebody who dances on the spot has their shadow on the same floor in most pictures.
     shadow = cast_shadow(plate, hole, pose, reach=0.35) & ~bars
-    return inpaint(plate, hole | shadow, sources=seen & ~bars)
+    filled = inpaint(plate, hole | shadow, sources=seen & ~bars)
+    return filled, None if moving else Background(plate, seen & ~shadow)
 
 
 def letter_box(rgb: Array) -> Array:
@@ -203,8 +204,8 @@ def _alignment(grey: Array, covered: Array, sample: Sample, start: Array) -> Arr
     """
     other = _small_grey(sample.rgb)
     size = (grey.shape[1], grey.shape[0])
-    free = cv2.resize((~sample.person).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    both = free & cv2.resize((~covered).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    free = (~(sample.person | covered)).astype(np.uint8)
+    both = np.asarray(cv2.resize(free, size, interpolation=cv2.INTER_NEAREST))
     if both.mean() < 0.1:
         return None
     scale = grey.shape[1] / sample.rgb.shape[1]
@@ -212,7 +213,7 @@ def _alignment(grey: Array, covered: Array, sample: Sample, start: Array) -> Arr
     warp[:, 2] *= scale
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
     try:
-        likeness, warp = cv2.findTransformECC(
+        likeness, found = cv2.findTransformECC(
             grey, other, warp, cv2.MOTION_AFFINE, criteria, both * 255, 5
         )
     except cv2.error:
@@ -220,14 +221,14 @@ def _alignment(grey: Array, covered: Array, sample: Sample, start: Array) -> Arr
         return _identity_if_alike(grey, other, both)
     if likeness < 0.6:
         return _identity_if_alike(grey, other, both)
-    full = np.asarray(warp, np.float64)
+    full = np.array(found, np.float64)
     full[:, 2] /= scale
     height, width = sample.person.shape
     corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], float)
     moved = np.abs(corners @ full.T - corners[:, :2]).max()
     if moved < 0.004 * max(height, width) and _alike(
         grey, other, both, np.eye(2, 3)
-    ) <= 1.02 * _alike(grey, other, both, np.asarray(warp)):
+    ) <= 1.02 * _alike(grey, other, both, np.asarray(found)):
         return np.eye(2, 3)
     return full if moved < 0.4 * max(height, width) else None
 
