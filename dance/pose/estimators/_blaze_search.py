@@ -126,8 +126,7 @@ def _closer(candidate: Detection, detect: Detect) -> Detection | None:
     for found in detect(corner, _CANDIDATE):
         other = found.region
         if np.hypot(other.x - region.x, other.y - region.y) < 0.2 * region.side:
-            # Which of the two views is used does not matter for the place, only for how sure it is.
-            return max(found, replace(candidate, points=found.points), key=lambda d: d.score)
+            return replace(found, score=max(found.score, candidate.score))
     return None
 
 
