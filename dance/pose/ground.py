@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from dance import skeleton as sk
-from dance.pose.lengths import Sight
+from dance.pose.lengths import Sight, quantile
 from dance.pose.lift import Figure
 from dance.types import Array
 
@@ -27,6 +27,7 @@ _CAMERA_HEIGHT, _CAMERA_SPREAD = 1.15, 0.35
 _SIZE_NOISE = 0.03  # of the log size of one frame, at the least
 _SOLE_NOISE = 0.025  # metres: soles are not points
 _INDEPENDENT = 30  # frames at most count as many different views of the floor
+_GUESSED_FEET = 0.2  # how well feet nobody saw are known
 _JUMP = 3.0  # times that noise: what is farther above the floor jumps
 _TOGETHER = 0.3  # seconds over which neighbouring frames err together
 _RESTLESS = 0.35  # how fast the log distance changes its speed, per second to the power 3 / 2
@@ -124,7 +125,7 @@ def floor_under(
     """
     points = figure.joints()[:, SOLES]
     rows = np.arange(len(points))
-    weight = np.where(figure.found, np.maximum(feet_seen, 0.05), 0.0) / _SOLE_NOISE**2
+    weight = np.where(figure.found, np.maximum(feet_seen, _GUESSED_FEET), 0.0) / _SOLE_NOISE**2
     weight = weight / max(1.0, len(weight) / _INDEPENDENT)  # neighbouring frames err together
     prior = np.array([[1 / _CAMERA_SPREAD**2, 0.0], [0.0, 1 / slope[1] ** 2 if slope else 1e-9]])
     fitted = np.array([_CAMERA_HEIGHT, slope[0] if slope else 0.0])
@@ -136,6 +137,8 @@ def floor_under(
         normal = prior + design.T @ (design * (weight * robust)[:, None])
         fitted = np.linalg.solve(normal, wanted + design.T @ (weight * robust * low[:, 1]))
         error = (low[:, 1] - design @ fitted) / _SOLE_NOISE
+        # The prior may be off as a whole; what is odd is only what differs from the other frames.
+        error = error - quantile(error, weight, 0.5)
         # A foot may be above the floor (y too small), never below it.
         robust = _huber(error) * np.where(
             error < -_JUMP, (_JUMP / np.maximum(-error, _JUMP)) ** 2, 1.0

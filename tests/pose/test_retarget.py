@@ -166,6 +166,15 @@ def test_a_head_and_shoulders_source_gets_average_legs_and_says_so() -> None:
     assert np.linalg.norm(whole[0, 5:7].mean(0) - source.xy[0, 5:7].mean(0)) < shoulders / 2
 
 
+def test_a_source_cut_at_the_knees_keeps_its_hips_where_they_are() -> None:
+    legs = [*range(sk.LEFT_ANKLE, sk.RIGHT_ANKLE + 1), *range(17, 23)]
+    whole = people.clip(TALL, people.stand, frames=1)
+    low = edited(whole, lambda p: replace(without(p, *legs), xy=p.xy + np.float32([0, 150])))
+    result = moved(people.clip(SHORT, people.stand), low)
+    hips = result[0].pose.xy[11:13].mean(0) - low.xy[0, 11:13].mean(0)
+    assert np.linalg.norm(hips) < 0.15 * torso(low)
+
+
 def test_a_jump_is_as_many_leg_lengths_high() -> None:
     def jumping(t: int) -> dict[str, float]:
         return {"jump": 0.3 * np.sin((t - 15) / 10 * np.pi) if 15 <= t < 25 else 0.0}
