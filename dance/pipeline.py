@@ -183,7 +183,7 @@ def make_video(
         count = video.write(
             _told(ready, "render", info.frames, on_progress), output,
             encoding=config.output.encoding, sound=driver if info.has_sound else None,
-            metadata=provenance(config), overwrite=overwrite,
+            metadata=provenance(config), overwrite=overwrite, end=info.end,
         )  # fmt: skip
     track = Track.gather(kept, person.size)
     if extras.save_poses is not None:
