@@ -38,6 +38,7 @@ def run_benchmark(
     config_file: Config = DEFAULT,
     settings: Settings = None,
     source: Annotated[benchmark.Source, typer.Option(help="the photo or the video of the person")] = "png",
+    joints: Annotated[benchmark.Joints, typer.Option(help="true: draw the answer's exact joints, so that only drawing errs")] = "own",
     only: Only = None,
     score_only: Annotated[bool, typer.Option("--score-only", help="score what is in RESULTS already")] = False,
 ) -> None:  # fmt: skip
@@ -47,11 +48,16 @@ def run_benchmark(
         options = _config(config_file, settings)
         folders = benchmark.triplets(folder, only or ())
         if not score_only:
-            made = list(benchmark.run(options, folders, results, source=source))
+            made = list(benchmark.run(options, folders, results, source=source, joints=joints))
             report.save(made, results, "runs")
         rows = benchmark.score(folder, results, folders)
         benchmark.sheet(folders, results, results / "sheet.png")
-        facts = {"config": config_file.name, "settings": " ".join(settings or []), "source": source}
+        facts: report.Row = {
+            "config": config_file.name,
+            "settings": " ".join(settings or []),
+            "source": source,
+            "joints": joints,
+        }
         _show(rows, results, "benchmark", facts)
 
 

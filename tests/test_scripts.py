@@ -71,8 +71,10 @@ def test_the_benchmark_command_makes_scores_and_shows(
 ) -> None:
     asked = {}
 
-    def run(config: object, folders: list[Path], results: Path, *, source: str) -> list[object]:
-        asked.update(config=config, folders=[f.name for f in folders], source=source)
+    def run(
+        config: object, folders: list[Path], results: Path, *, source: str, joints: str
+    ) -> list[object]:
+        asked.update(config=config, folders=[f.name for f in folders], source=source, joints=joints)
         return [{"triplet": "two", "frames": 72}]
 
     rows = [{"triplet": "two", "score": 41.5}, {"triplet": "overall", "score": 41.5}]
@@ -84,11 +86,12 @@ def test_the_benchmark_command_makes_scores_and_shows(
     out = tmp_path / "out"
     result = call(
         evaluate, "benchmark", triplets, out, "--only", "two", "--source", "mp4",
-        "--set", "output.height=256",
+        "--set", "output.height=256", "--joints", "true",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "41.500" in result.stdout
     assert asked["folders"] == ["two"] and asked["source"] == "mp4"
+    assert asked["joints"] == "true"
     assert asked["config"].output.height == 256 and asked["sheet"] == out / "sheet.png"
     assert json.loads((out / "benchmark.json").read_text(encoding="utf-8"))["rows"] == rows
     assert json.loads((out / "runs.json").read_text(encoding="utf-8"))["rows"][0]["frames"] == 72

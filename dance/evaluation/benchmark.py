@@ -12,19 +12,37 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from PIL import Image
 
-from dance import sheets, video
+from dance import sheets, skeleton, video
 from dance.evaluation.report import Row
-from dance.pipeline import VideoConfig, make_video
-from dance.types import InputError
+from dance.pipeline import (
+    Extras,
+    Progress,
+    VideoConfig,
+    choose_device,
+    make_video,
+    read_person,
+    retargeted,
+)
+from dance.pose import tracks
+from dance.types import InputError, Track
 
 log = logging.getLogger(__name__)
 
 Source = Literal["png", "mp4"]
+Joints = Literal["own", "true"]
+
+_MOVE_ALONG = (
+    (skeleton.FACE_SLICE, skeleton.NOSE),
+    (skeleton.LEFT_HAND_SLICE, skeleton.LEFT_WRIST),
+    (skeleton.RIGHT_HAND_SLICE, skeleton.RIGHT_WRIST),
+)
 
 # The scorer's measures, in the order of the project's table.
 MEASURES = ("score", "psnr_box", "ssim_box", "l1_person", "edge_box", "detail", "iou", "flicker")
@@ -45,14 +63,26 @@ def triplets(benchmark: Path, only: Sequence[str] = ()) -> list[Path]:
 
 
 def run(
-    config: VideoConfig, folders: Sequence[Path], results: Path, *, source: Source = "png"
+    config: VideoConfig,
+    folders: Sequence[Path],
+    results: Path,
+    *,
+    source: Source = "png",
+    joints: Joints = "own",
 ) -> Iterator[Row]:
-    """Makes every triplet's result, RESULTS/<triplet>.mp4; a row of frames and speed for each."""
+    """Makes every triplet's result, RESULTS/<triplet>.mp4; a row of frames and speed for each.
+
+    joints: "true" draws the answer's exact joints instead of retargeted ones, so that only drawing errs.
+    """
     results.mkdir(parents=True, exist_ok=True)
     for folder in folders:
+        driver, person = folder / "driver.mp4", folder / f"source.{source}"
+        poses = results / f"{folder.name}_true_joints.npz" if joints == "true" else None
+        if poses is not None:
+            tracks.save(true_joints(config, driver, person, folder / "answer_keypoints.npz"), poses)
         made = make_video(
-            config, folder / "driver.mp4", folder / f"source.{source}", result_of(folder, results),
-            overwrite=True,
+            config, driver, person, result_of(folder, results),
+            extras=Extras(poses=poses), overwrite=True,
         )  # fmt: skip
         log.info("%s: %d frames in %.1f s", folder.name, made.frames, made.seconds)
         yield {
@@ -61,6 +91,33 @@ def run(
             "seconds": round(made.seconds, 1),
             "notes": "; ".join(made.notes),
         }
+
+
+def true_joints(config: VideoConfig, driver: Path, source: Path, answer: Path) -> Track:
+    """The retargeted track with the answer's joints in place of its own; depths stay estimates.
+
+    Points of the face move with the nose, those of the hands with their wrists.
+    """
+    device, info = choose_device(config.device), video.probe(driver)
+    person = read_person(config, source, info.size, device, on_progress=_say_nothing)
+    moments = retargeted(
+        config, driver, info, person,
+        device=device, live=False, seen=[], notes=[], on_progress=_say_nothing,
+    )  # fmt: skip
+    own = Track.gather(moments, person.size)
+    truth = np.load(answer)["xyv"][..., :2].astype(np.float32)
+    made = []
+    for pose, true in zip(own.poses, truth, strict=True):
+        xy, score = pose.xy.copy(), pose.score.copy()
+        for points, anchor in _MOVE_ALONG:
+            xy[points] += true[anchor] - pose.xy[anchor]
+        xy[: len(true)], score[: len(true)] = true, 1
+        made.append(replace(pose, xy=xy, score=score))
+    return replace(own, poses=made)
+
+
+def _say_nothing(progress: Progress) -> None:
+    pass
 
 
 def result_of(folder: Path, results: Path) -> Path:

@@ -1,14 +1,16 @@
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dance.config import load
 from dance.evaluation import benchmark
-from dance.pipeline import VideoConfig
-from dance.types import InputError
+from dance.pipeline import Extras, VideoConfig
+from dance.types import InputError, Moment, Pose
 
 SCORER = (
     """
@@ -58,9 +60,15 @@ def test_every_triplet_is_made_from_the_chosen_source(
     asked = []
 
     def fake(
-        config: VideoConfig, driver: Path, person: Path, output: Path, *, overwrite: bool
+        config: VideoConfig,
+        driver: Path,
+        person: Path,
+        output: Path,
+        *,
+        extras: Extras,
+        overwrite: bool,
     ) -> object:
-        asked.append((driver, person, output, overwrite))
+        asked.append((driver, person, output, extras, overwrite))
         return SimpleNamespace(frames=5, seconds=1.0, notes=("one joint guessed", "two"))
 
     monkeypatch.setattr(benchmark, "make_video", fake)
@@ -71,7 +79,7 @@ def test_every_triplet_is_made_from_the_chosen_source(
     )
     assert asked[1] == (
         folder / "three" / "driver.mp4", folder / "three" / f"source.{source}",
-        tmp_path / "out" / "three.mp4", True,
+        tmp_path / "out" / "three.mp4", Extras(), True,
     )  # fmt: skip
     assert rows[0]["triplet"] == "one" and rows[0]["notes"] == "one joint guessed; two"
 
@@ -115,3 +123,24 @@ def test_the_sheet_shows_answer_over_result(
 def test_numbers_are_spread_from_the_first_frame_to_the_last() -> None:
     assert benchmark.evenly(11) == [0, 2, 4, 6, 8, 10]
     assert benchmark.evenly(1) == [0] * 6
+
+
+def test_true_joints_replace_the_retargeted_ones_and_the_rest_moves_along(
+    tmp_path: Path, make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(0, 60, (2, 133, 2)).astype(np.float32)
+    depth = rng.uniform(0, 9, 133).astype(np.float32)
+    half = np.full(133, 0.5, np.float32)
+    moments = [Moment(Pose(points, half, depth), Fraction(i, 25)) for i, points in enumerate(xy)]
+    monkeypatch.setattr(benchmark, "read_person", lambda *a, **k: SimpleNamespace(size=(48, 64)))
+    monkeypatch.setattr(benchmark, "retargeted", lambda *a, **k: iter(moments))
+    truth = rng.uniform(0, 60, (2, 23, 2))
+    np.savez(tmp_path / "answer.npz", xyv=np.concatenate([truth, np.ones((2, 23, 1))], -1))
+    driver = make_clip("driver.mp4", 2)
+    made = benchmark.true_joints(load(VideoConfig), driver, driver, tmp_path / "answer.npz")
+    assert np.allclose(made.xy[:, :23], truth)
+    assert (made.score[:, :23] == 1).all() and (made.score[:, 23:] == 0.5).all()
+    assert made.poses[1].depth is depth
+    fingers, wrist = made.xy[:, 95] - made.xy[:, 9], xy[:, 95] - xy[:, 9]
+    assert np.allclose(fingers, wrist, atol=1e-4)
