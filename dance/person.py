@@ -58,7 +58,7 @@ def study(
         with Network(weights.mediapipe("selfie_segmentation.tflite")) as network:
             return study(read, track, options, estimator=estimator, segment=partial(_run, network))
     looks = judge(track)
-    candidates = choose(looks, 3 * options.views)
+    candidates = set(choose(looks, 2 * options.views)) | set(through_time(looks, options.views))
     if not candidates:
         raise InputError("nobody is found in the source: give a picture that shows a whole person")
     sampled = set(_spread(track, options.samples))
@@ -197,6 +197,17 @@ def choose(looks: dict[int, Look], count: int) -> list[int]:
         chosen.append(best)
         distance = np.minimum(distance, np.linalg.norm(shapes - shapes[best], axis=1))
     return [numbers[k] for k in chosen]
+
+
+def through_time(looks: dict[int, Look], count: int) -> list[int]:
+    """The best frontal look of each of `count` stretches of the clip, should other stretches be blurred."""
+    numbers = sorted(looks)
+    stretches = np.array_split(numbers, min(count, max(1, len(numbers))))
+    return [
+        max((int(i) for i in stretch), key=lambda i: looks[i].frontal + 0.01 * looks[i].quality)
+        for stretch in stretches
+        if len(stretch)
+    ]
 
 
 def _seen(looks: dict[int, Look], frames: dict[int, Frame], track: Track) -> dict[int, Look]:

@@ -75,7 +75,7 @@ def cast_shadow(rgb: Array, person: Array, pose: Pose, *, reach: float = 0.1) ->
     smooth = cv2.GaussianBlur(darker, (0, 0), max(1.0, 0.03 * unit))
     dark = (smooth < 0.86) & (darker < 0.95) & (hue < 14)
     dark[:, :left], dark[:, right:] = False, False
-    dark &= free
+    dark &= free & ~grown(hue >= 14, 0.06 * unit)
     count, labels = cv2.connectedComponents((dark | ~free).astype(np.uint8))
     # A component counts where the person's feet stand in it.
     standing = np.zeros(count, bool)
