@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from filterpy.common import Q_continuous_white_noise
 
 from dance.types import Array
 
@@ -126,6 +127,7 @@ def _forth(
     """The filter: one `_Step` per step, and the state after the first `keep`."""
     x, p, unseen = state.x.copy(), state.covariance.copy(), state.unseen.copy()
     n = len(unseen)
+    noises = {dt: Q_continuous_white_noise(2, dt) for dt in set(measured.step.tolist())}
     steps: list[_Step] = []
     after = state
     for t in range(len(measured)):
@@ -136,7 +138,7 @@ def _forth(
         unseen = np.where(seen, unseen, unseen + dt)
         coast = np.where(seen, 1.0, np.exp(-dt / motion.coasting))
         new = (unseen > motion.memory).nonzero()[0]
-        p = _advance(p, dt, motion.shake, coast)
+        p = _advance(p, dt, noises[dt], motion.shake, coast)
         x[0] += dt * x[1]
         x[1] *= coast[:, None]
         if len(new):
@@ -165,15 +167,15 @@ def _forth(
     return steps, after
 
 
-def _advance(p: Array, dt: float, shake: Array, coast: Array) -> Array:
-    """The covariance a step later: F P F' + Q with F = [[1, dt], [0, coast]]."""
+def _advance(p: Array, dt: float, noise: Array, shake: Array, coast: Array) -> Array:
+    """The covariance a step later: F P F' + Q with F = [[1, dt], [0, coast]] and Q = noise x shake."""
     n = len(coast)
     positions, mixed, speeds = p[:n, :n], p[:n, n:], p[n:, n:]
     out = np.empty_like(p)
-    out[:n, :n] = positions + dt * (mixed + mixed.T) + dt * dt * speeds + shake * (dt**3 / 3)
-    out[:n, n:] = (mixed + dt * speeds) * coast + shake * (dt**2 / 2)
+    out[:n, :n] = positions + dt * (mixed + mixed.T) + dt * dt * speeds + shake * noise[0, 0]
+    out[:n, n:] = (mixed + dt * speeds) * coast + shake * noise[0, 1]
     out[n:, :n] = out[:n, n:].T
-    out[n:, n:] = speeds * coast * coast[:, None] + shake * dt
+    out[n:, n:] = speeds * coast * coast[:, None] + shake * noise[1, 1]
     return out
 
 

@@ -38,7 +38,7 @@ _SIDES_CARE = 3.0
 # Noise of a fully trusted joint in torso lengths, and how much more there is of it at score 0. The
 # networks' elbows, wrists and feet tremble about twice as much as shoulders and hips.
 _NOISE = 0.04
-_DISTRUST = 3.0
+_DISTRUST = 6.0
 _NOISE_OF = {"shoulder": 0.8, "hip": 0.9, "elbow": 1.1, "wrist": 1.2}
 
 # How strongly parts of the body are shaken (spectral density, torso lengths^2 / s^3): each group of
@@ -56,7 +56,7 @@ _SHAKE: tuple[tuple[float, tuple[str, ...]], ...] = (
     (10.0, ("left ankle", "left toe", "left heel")),
     (10.0, ("right ankle", "right toe", "right heel")),
 )  # fmt: skip
-_OWN_SHAKE = 5.0
+_OWN_SHAKE = 20.0
 
 # Points of the face and of a hand hang on a joint of the body and are smoothed relative to it.
 _BODY = np.arange(BODY_SLICE.start, FEET_SLICE.stop)
