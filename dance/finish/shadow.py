@@ -67,19 +67,19 @@ def cast(rgb: Array, pose: Pose, floor: Floor | None, strength: float) -> None:
     spots = _spots(pose, floor)
     if not spots:
         return
-    reach = 0.35 * floor.leg
-    left = max(0, int(min(x for x, *_ in spots) - reach))
-    right = min(rgb.shape[1], int(max(x for x, *_ in spots) + reach) + 1)
-    top = max(0, int(min(y for _, y, *_ in spots) - reach * _FLAT))
-    bottom = min(rgb.shape[0], int(max(y for _, y, *_ in spots) + reach * _FLAT) + 1)
+    left = max(0, int(min(x - r for x, _, r, _ in spots)))
+    right = min(rgb.shape[1], int(max(x + r for x, _, r, _ in spots)) + 2)
+    top = max(0, int(min(y - r * _FLAT for _, y, r, _ in spots)))
+    bottom = min(rgb.shape[0], int(max(y + r * _FLAT for _, y, r, _ in spots)) + 2)
     if left >= right or top >= bottom:
         return
     x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
-    light = np.ones((bottom - top, right - left), np.float32)
+    dark = np.zeros((bottom - top, right - left), np.float32)
     for spot_x, spot_y, radius, weight in spots:
-        across = np.exp(-0.5 * ((x - spot_x) / radius) ** 2)
-        down = np.exp(-0.5 * ((y - spot_y) / (radius * _FLAT)) ** 2)
-        light *= 1 - strength * weight * down[:, None] * across[None, :]
+        away = ((x - spot_x) / radius) ** 2 + (((y - spot_y) / (radius * _FLAT)) ** 2)[:, None]
+        # Bell-shaped, and exactly nothing at the radius: on a plain floor the smallest step would show.
+        np.maximum(dark, weight * np.clip(1 - away, 0, 1) ** 2, out=dark)
+    light = 1 - strength * dark
     under = np.ascontiguousarray(rgb[top:bottom, left:right])
     rgb[top:bottom, left:right] = cv2.blendLinear(under, np.zeros_like(under), light, 1 - light)
 
@@ -97,11 +97,11 @@ def _spots(pose: Pose, floor: Floor) -> list[tuple[float, float, float, float]]:
         length = float(np.ptp(pose.xy[sole, 0])) if len(sole) > 1 else 0.0
         # One foot behind the other is higher in the picture too, so a little height is no lift.
         lift = max(0.0, (floor.row - low) / floor.leg - 0.08)
-        radius = max(0.45 * length, 0.09 * floor.leg) * (1 + 2 * lift)
+        radius = max(1.1 * length, 0.22 * floor.leg) * (1 + 2 * lift)
         y = low + 0.8 * lift * floor.leg
-        spots.append((x, y, radius, float(np.exp(-lift / 0.15))))
+        spots.append((x, y, radius, float(np.exp(-lift / 0.1))))
     if len(spots) == 2:
-        (xa, ya, _, wa), (xb, yb, _, wb) = spots
-        wide = max(0.18 * floor.leg, 0.4 * abs(xa - xb))
-        spots.append(((xa + xb) / 2, (ya + yb) / 2, wide, 0.5 * (wa + wb) / 2))
+        (xa, ya, ra, wa), (xb, yb, rb, wb) = spots
+        wide = abs(xa - xb) / 2 + 1.3 * max(ra, rb)
+        spots.append(((xa + xb) / 2, (ya + yb) / 2, wide, 0.4 * max(wa, wb)))
     return spots

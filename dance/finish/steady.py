@@ -8,7 +8,7 @@ pose, and believed only where the flow there and back agree and the colours matc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from dance.types import Array, Layer, Pose
 _GREY = 128  # what lies behind the person in the pictures the flow is found in
 _MOST = 0.85  # share of the history at strength 1: beyond it errors of the flow pile up faster than flicker falls
 _CLEAN = 1.0  # levels two matched pictures differ by without any flicker
-_ASTRAY = 0.7  # pixels the flow is typically off
+_ASTRAY = 0.8  # small pixels the flow is typically off
 _FLOW_HEIGHT = 192  # the person's box is made this high for the flow
 _GRID = 24  # cells along the longer side of the coarse field that the pose's motion gives
 
@@ -30,16 +30,7 @@ _GRID = 24  # cells along the longer side of the coarse field that the pose's mo
 class SteadyOptions(Options):
     """How strongly pictures are held to the ones before them: 0 leaves every layer exactly as it is."""
 
-    strength: float = Field(0.4, ge=0, le=1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """The last result, its picture over grey (H, W) uint8 for the flow, and how much flicker was met so far (levels)."""
-
-    layer: Layer
-    grey: Array
-    flicker: float
+    strength: float = Field(0.5, ge=0, le=1)
 
 
 def steady(layers: Iterable[Layer], options: SteadyOptions) -> Iterator[Layer]:
@@ -47,46 +38,53 @@ def steady(layers: Iterable[Layer], options: SteadyOptions) -> Iterator[Layer]:
     if options.strength == 0:
         yield from layers
         return
-    past: _Past | None = None
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    past: Layer | None = None
+    flicker = _CLEAN
     for layer in layers:
-        held, flicker = layer, _CLEAN
-        grey = _on_grey(layer)
-        if past is not None and not layer.moment.cut and _alike(past.layer, layer):
-            held, flicker = _hold(layer, grey, past, _MOST * options.strength)
-        past = _Past(held, _on_grey(held), flicker)
-        yield held
+        if past is None or layer.moment.cut or not _alike(past, layer):
+            past, flicker = layer, _CLEAN
+        else:
+            past, flicker = _hold(layer, past, flicker, _MOST * options.strength, finder)
+        yield past
 
 
-def _hold(layer: Layer, grey: Array, past: _Past, share: float) -> tuple[Layer, float]:
-    """The layer mixed with the past carried along the motion, and the flicker met so far."""
-    box = _box(past.layer.alpha, layer.alpha, layer.rgb)
+def _hold(
+    layer: Layer, past: Layer, flicker: float, share: float, finder: cv2.DISOpticalFlow
+) -> tuple[Layer, float]:
+    """The layer mixed with the past result carried along the motion, and the flicker met so far, in levels."""
+    box = _box(past.alpha, layer.alpha, layer.rgb)
     if box is None:
-        return layer, past.flicker
+        return layer, flicker
     height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
-    flow, trust = _motion(layer, grey, past, box, min(1.0, _FLOW_HEIGHT / height))
-    where = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
-    where = where * np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
-    where += _pixels(height, width)
-    trust = cv2.resize(trust, (width, height), interpolation=cv2.INTER_LINEAR)
+    scale = min(1.0, _FLOW_HEIGHT / height)
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    new, old = _small(layer, box, size), _small(past, box, size)
+    start = _pose_flow(layer.moment.pose, past.moment.pose, box, size)
+    flow, trust = _motion(new, old, start, 8 + 2 * flicker, finder)
 
+    flow = flow * np.array([width / size[0], height / size[1]], np.float32)
+    where = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    where += _pixels(height, width)
     rgb = np.ascontiguousarray(layer.rgb[box])
-    old = _carried(past.layer.rgb[box], where)
-    flicker = 0.8 * past.flicker + 0.2 * _flicker(rgb, old, trust)
+    carried = _carried(past.rgb[box], where)
+    flicker = 0.8 * flicker + 0.2 * _flicker(rgb, carried, trust)
     # What differs because the flow is a little off grows with the slope of the picture, flicker does not: a
     # Wiener weight takes the flicker out and leaves edges and texture sharp.
-    slope = _slope(grey[box])
-    own = trust * (share * flicker**2 / (flicker**2 + (_ASTRAY * slope) ** 2))
+    astray = (_ASTRAY * _slope(new)) ** 2
+    sure = share * trust * (flicker**2 / (flicker**2 + astray))
+    own = cv2.resize(sure, (width, height), interpolation=cv2.INTER_LINEAR)
     mixed = layer.rgb.copy()
-    if layer.alpha is None or past.layer.alpha is None:
-        mixed[box] = cv2.blendLinear(rgb, old, 1 - own, own)
+    if layer.alpha is None or past.alpha is None:
+        mixed[box] = cv2.blendLinear(rgb, carried, 1 - own, own)
         return replace(layer, rgb=mixed), flicker
-    alpha = layer.alpha[box]
-    old_alpha = _carried(past.layer.alpha[box], where)
+    alpha = np.ascontiguousarray(layer.alpha[box])
+    carried_alpha = _carried(past.alpha[box], where)
+    edge = cv2.resize(share * trust, (width, height), interpolation=cv2.INTER_LINEAR)
     held = layer.alpha.copy()
-    held[box] = alpha + share * trust * (old_alpha - alpha)
-    # Straight colours are mixed by how much of them is seen, and where only the past is seen they are the past's.
-    own = np.maximum(own, share * trust * (1 - alpha)) * old_alpha
-    mixed[box] = cv2.blendLinear(rgb, old, (1 - own) * (alpha + 1e-3), own)
+    held[box] = cv2.blendLinear(alpha, carried_alpha, 1 - edge, edge)
+    # Straight colours are mixed by how much of them is seen: where only the past is seen they are the past's.
+    mixed[box] = cv2.blendLinear(rgb, carried, (1 - own) * (alpha + 1e-3), own * carried_alpha)
     return replace(layer, rgb=mixed, alpha=held), flicker
 
 
@@ -101,8 +99,12 @@ def _carried(picture: Array, where: Array) -> Array:
 
 def _flicker(new: Array, old: Array, trust: Array) -> float:
     """The typical difference in levels of two matched pictures, where the match can be trusted."""
-    a, b, sure = new[::3, ::3, 1], old[::3, ::3, 1], trust[::3, ::3] > 0.3
-    differs = cv2.absdiff(np.ascontiguousarray(a), np.ascontiguousarray(b))[sure]
+    size = (new.shape[1] // 3 + 1, new.shape[0] // 3 + 1)
+    a, b, sure = (
+        cv2.resize(x, size, interpolation=cv2.INTER_NEAREST)
+        for x in (new[..., 1], old[..., 1], trust)
+    )
+    differs = cv2.absdiff(a, b)[sure > 0.3]
     return max(_CLEAN, float(np.median(differs)) if differs.size else _CLEAN)
 
 
@@ -133,27 +135,27 @@ def _box(past: Array | None, now: Array | None, rgb: Array) -> tuple[slice, slic
 
 
 def _motion(
-    layer: Layer, grey: Array, past: _Past, box: tuple[slice, slice], scale: float
+    new: Array, old: Array, start: Array, tolerance: float, finder: cv2.DISOpticalFlow
 ) -> tuple[Array, Array]:
-    """Where each small pixel of the layer was in the past, (h, w, 2) in small pixels, and how far to trust that, (h, w)."""
-    size = (
-        max(16, round((box[1].stop - box[1].start) * scale)),
-        max(16, round((box[0].stop - box[0].start) * scale)),
-    )
-    before = cv2.resize(past.grey[box], size, interpolation=cv2.INTER_AREA)
-    after = cv2.resize(grey[box], size, interpolation=cv2.INTER_AREA)
-    start = _pose_flow(layer.moment.pose, past.layer.moment.pose, box, size)
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flow = finder.calc(after, before, start.copy())
-    back = finder.calc(before, after, -start)
-    where = flow + _pixels(size[1], size[0])
+    """Where each pixel (h, w) of the new picture was in the old, (h, w, 2), and how far to trust that, (h, w).
+
+    start: a first guess, (h, w, 2).  tolerance: levels by which matching pixels may differ.
+    """
+    height, width = new.shape
+    flow = finder.calc(new, old, start.copy())
+    back = finder.calc(old, new, -start)
+    where = flow + _pixels(height, width)
     returned = flow + _carried(back, where)
     # After Sundaram et al. (2010): a tolerance that grows with the motion.
-    strays = (returned**2).sum(-1) / (0.5 + 0.02 * (flow**2).sum(-1))
-    differs = cv2.blur(cv2.absdiff(_carried(before, where), after).astype(np.float32), (3, 3))
-    inside = (where >= 0).all(-1) & (where <= np.array(size, np.float32) - 1).all(-1)
-    tolerance = 8 + 2 * past.flicker
+    strays = _squared(returned) / (0.5 + 0.02 * _squared(flow))
+    differs = cv2.blur(cv2.absdiff(_carried(old, where), new).astype(np.float32), (3, 3))
+    x, y = where[..., 0], where[..., 1]
+    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
     return flow, np.asarray(np.exp(-strays - (differs / tolerance) ** 2) * inside, np.float32)
+
+
+def _squared(field: Array) -> Array:
+    return np.asarray(field[..., 0] ** 2 + field[..., 1] ** 2)
 
 
 def _pose_flow(a: Pose, b: Pose, box: tuple[slice, slice], size: tuple[int, int]) -> Array:
@@ -182,14 +184,14 @@ def _pose_flow(a: Pose, b: Pose, box: tuple[slice, slice], size: tuple[int, int]
     return np.asarray(cv2.resize(field.astype(np.float32), size, interpolation=cv2.INTER_LINEAR))
 
 
-def _on_grey(layer: Layer) -> Array:
-    """The layer over grey, as one channel (H, W) uint8."""
-    grey = cv2.cvtColor(layer.rgb, cv2.COLOR_RGB2GRAY)
+def _small(layer: Layer, box: tuple[slice, slice], size: tuple[int, int]) -> Array:
+    """The box of the layer over grey, one channel, (h, w) uint8 of `size` (w, h)."""
+    grey = cv2.cvtColor(layer.rgb[box], cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     if layer.alpha is None:
-        return grey
-    return np.asarray(
-        cv2.blendLinear(grey, np.full_like(grey, _GREY), layer.alpha, 1 - layer.alpha)
-    )
+        return np.asarray(grey)
+    alpha = cv2.resize(layer.alpha[box], size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.blendLinear(grey, np.full_like(grey, _GREY), alpha, 1 - alpha))
 
 
 def _pixels(height: int, width: int) -> Array:
