@@ -54,6 +54,13 @@ _TRUNK = (0, 2)
 # Unevenness, in torso lengths a joint: so little is trembling, and more than so much tells no more.
 _TREMBLING, _ENOUGH = 0.04, 0.5
 
+# How fast a joint may go on moving, torso lengths a second; faster is a jump.
+_SPEEDS = {"shoulder": 4.0, "elbow": 8.0, "wrist": 12.0, "hip": 4.0, "knee": 8.0, "ankle": 12.0}
+_FASTEST = np.array([_SPEEDS[name] for part in _PARTS for name in part])
+
+# Frames farther apart, in seconds, tell less.
+_STEP = 0.08
+
 # The price of changing between swapped and not, once and for every part that does.
 _CHANGE, _CHANGE_PART = 0.04, 0.04
 
@@ -138,6 +145,9 @@ class _Search:
         np.fill_diagonal(self._cost, self._change[0])
         # One (16, 16) array a frame: the state two frames before, on the best way to b, c.
         self._steps: deque[Array] = deque()
+        self._durations: deque[float] = deque()
+        # The state of the last settled frame, and what has been paid since it changed.
+        self._settled, self._paid = 0, 0.0
         self._size = math.nan
         self._wavers = np.zeros(len(_PARTS))  # mean unevenness of late
         self._time: float | None = None
@@ -150,7 +160,7 @@ class _Search:
         pose, now = moment.pose, float(moment.time)
         step = 1e-3 if self._time is None else min(_MEMORY, max(1e-3, now - self._time))
         self._time = now
-        total = self._cost[:, :, None] + self._change + step * self._swapped
+        paces = self._change + step * self._swapped + np.zeros((len(_STATES), 1, 1))
         if pose.found:
             lengths = scale.torso_lengths(
                 pose.xy[None], pose.score[None], np.array([step]), self._size
@@ -159,12 +169,17 @@ class _Search:
             uneven = self._unevenness(pose, now)
             for part in range(len(_PARTS)):
                 state = _STATES[:, part]
-                total += uneven[part][state[:, None, None], state[:, None], state]
+                paces += uneven[part][state[:, None, None], state[:, None], state]
             # As the estimator says, all three frames.
             share = 1 - math.exp(-step / _WAVERS_SECONDS)
             self._wavers += share * (uneven[:, 0, 0, 0] - self._wavers)
-            total += step * self._crossing(pose)
+            paces += step * self._crossing(pose)
+        # What has been paid for staying swapped pays for going back: who settles frame by frame would
+        # never see that staying is dearer in the long run.
+        paces[:, self._settled, 0] = np.maximum(0.0, paces[:, self._settled, 0] - self._paid)
+        self._durations.append(step)
         # total[a, b, c]: the best way to a, b and then to c.
+        total = self._cost[:, :, None] + paces
         self._steps.append(total.argmin(0))
         self._cost = total.min(0)
 
@@ -191,9 +206,15 @@ class _Search:
         # A joint stays where it was or goes on as it went, whichever fits better: legs that pass each
         # other quickly are no swap.
         stays = np.linalg.norm(c - b, axis=-1).mean(1)
-        goes_on = np.linalg.norm(c - b - ratio * (b - a), axis=-1).mean(1)
+        speed = ratio * (b - a)
+        limit = (_FASTEST * np.clip(now - last, 0.0, _MEMORY))[:, None]
+        length = np.linalg.norm(speed, axis=-1, keepdims=True)
+        speed = speed * np.minimum(1.0, limit / np.maximum(length, 1e-9))
+        goes_on = np.linalg.norm(c - b - speed, axis=-1).mean(1)
         off = np.minimum(stays, goes_on)
-        off = np.clip(off - _TREMBLING, 0.0, _ENOUGH) * np.where(known, score, 0.0)
+        # Much can happen in a long step, so it tells less.
+        trust = np.clip(_STEP / np.maximum(1e-3, now - last), 0.0, 1.0)
+        off = np.clip(off - _TREMBLING, 0.0, _ENOUGH) * np.where(known, score * trust, 0.0)
 
         seen = score > 0
         self._places[1][:, seen] = self._places[0][:, seen]
@@ -235,6 +256,9 @@ class _Search:
         # Ways that say otherwise about these frames are closed.
         closed = (ways[:count] != final[:, None]).any(0)
         self._cost = np.where(closed, np.inf, cost).reshape(ends, ends)
-        for _ in range(count):
+        for state in final:
             self._steps.popleft()
+            step = self._durations.popleft()
+            self._paid = 0.0 if state != self._settled else self._paid + step * self._swapped[state]
+            self._settled = int(state)
         return _STATES[final].astype(bool)
