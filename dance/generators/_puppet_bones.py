@@ -38,10 +38,10 @@ from dance.skeleton import (
 from dance.types import Array
 
 _NOSE_REACH = 0.8  # how far the nose stands before the line of the ears, in ear-to-ear widths
-# How far a face is turned (radians) -> how far it is drawn turned: one picture of a face does not
-# stand a profile, so turns are held back until the back of the head is to be seen.
-_TURNS = np.radians([0, 30, 60, 95, 130, 180]), np.radians([0, 24, 35, 42, 130, 180])
-_SHOWN = tuple(np.concatenate([-side[:0:-1], side]) for side in _TURNS)
+# How far a face is turned -> how far it is drawn turned (radians): one picture of a face does not stand
+# a profile, so turns are held back until the back of the head is to be seen.
+_TURNED = np.radians([0, 30, 60, 95, 130, 180])
+_SHOWN = np.radians([0, 24, 35, 42, 130, 180])
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,9 @@ def _head(
     aside_rest, aside = head_aside(rest.figure.xyz), head_aside(figure.xyz)
     (before, low_before), (now, low_now) = looking(rest.figure.xyz), looking(figure.xyz)
     yaw = _wrap(gaze(now) - gaze(before))
-    yaw = float(np.interp(yaw, _SHOWN[0], _SHOWN[1]))
+    # A picture of a turned face shows even less of the other side.
+    shown = _SHOWN * np.where(_TURNED < 2, np.cos(gaze(before)) ** 2, 1.0)
+    yaw = float(np.sign(yaw) * np.interp(abs(yaw), _TURNED, shown))
     reach = _NOSE_REACH * max(abs(before.real), 0.25 * rest.torso)
     pitch = float(np.clip((low_now / scale - low_before) / reach, -0.5, 0.5))
     cos, sin = float(np.cos(yaw)), float(np.sin(yaw))
@@ -256,9 +258,14 @@ def _limbs(
     stretch[i] = across_shin @ own @ np.diag([along, scale]) @ own.T
 
 
-def foot_side(figure: Figure, side: int, torso: float) -> float:
-    """To which side of the shin the toes point, in torso lengths: > 0 clockwise as seen."""
-    shin, foot = ENDS[limb(side, SHIN) - 3], ENDS[limb(side, FOOT) - 3]
-    a = figure.xyz[shin[1], :2] - figure.xyz[shin[0], :2]
-    b = figure.xyz[foot[1], :2] - figure.xyz[foot[0], :2]
-    return float((a[0] * b[1] - a[1] * b[0]) / max(float(np.hypot(*a)), 1e-6) / torso)
+def foot_turns(rest: Rest, figure: Figure, side: int) -> tuple[float, float]:
+    """How far a foot turns against its shin from rest to figure (radians): as it is, and mirrored."""
+    foot, shin = limb(side, FOOT), limb(side, SHIN)
+    ahead = rest.angle[foot] - rest.angle[shin]
+    now = []
+    for bone in (foot, shin):
+        a, b = ENDS[bone - 3]
+        along = figure.xyz[b, :2] - figure.xyz[a, :2]
+        now.append(float(np.arctan2(along[1], along[0])))
+    bend = now[0] - now[1]
+    return _wrap(bend - ahead), _wrap(bend + ahead)

@@ -323,6 +323,8 @@ def _mesh(
         count = len(points)
         uv_back = uv + np.array([colours.shape[1] // 2, 0])
         points, weight = np.concatenate([points, points]), np.concatenate([weight, weight])
+        # Where they meet, front and back stay a little apart, so that the nearer one always wins.
+        bulge = bulge + 0.5
         bulge, uv = np.concatenate([bulge, -bulge]), np.concatenate([uv, uv_back])
         triangles = np.concatenate([triangles, triangles + count])
     levels: list[Array] = [np.ascontiguousarray(colours, np.float32)]

@@ -44,6 +44,8 @@ SEGMENTS = 14
 # Half widths of dressed limbs, in torso lengths: where the matte shows none, and as the limit of what it shows.
 _HALF = {UPPER: 0.115, FORE: 0.085, HAND: 0.085, THIGH: 0.17, SHIN: 0.115, FOOT: 0.1}
 _EDGE = 14.0  # how much further an edge of full contrast is than a plain pixel
+_HANDS = (4, 10)  # segments
+_STRANGE = 11.0  # Lab units (lightness counts little) from an arm's colour
 
 
 def segment(side: int, bone: int) -> int:
@@ -78,6 +80,8 @@ def cut(rgb: Array, alpha: Array, rest: Rest) -> Parts:
         np.where(inside, seeds, -1).astype(np.int8), domain, inside, colour, _EDGE / 100
     )
     label[~domain] = -1
+    _trim(label, colour, figure, torso, radius)
+    _drop_crumbs(label)
     return Parts(label, radius, present)
 
 
@@ -204,19 +208,71 @@ def _seeds(
             depth = float(xyz[ends[0], 2] + xyz[ends[1], 2]) / 2 - near
 
             # Beside an arm's core the edges in the picture tell it from the trunk behind it.
-            band = 2.3 * thick if bone in (UPPER, FORE) else 0.0
+            band = 2.3 * thick if bone in (UPPER, FORE) else 2.0 * thick if bone == HAND else 0.0
 
             def draw_limb(
                 points: list[Array] = points, thick: float = thick, i: int = i, band: float = band
             ) -> None:
                 if band:
-                    line(points, band, -1)
+                    reach = [
+                        points[0],
+                        points[1] + (0.5 * (points[1] - points[0]) if i in _HANDS else 0),
+                    ]
+                    line(reach, band, -1)
                 line(points, thick, i)
 
             drawing.append((depth, draw_limb))
     for _, draw in sorted(drawing, key=lambda item: -item[0]):
         draw()
     return seeds
+
+
+def _trim(label: Array, colour: Array, figure: Figure, torso: float, radius: Array) -> None:
+    """Takes from arms what is no arm: mattes often keep the background between an arm and the trunk.
+
+    What is farther from the bone than an arm is thick stays only if it has the colour the arm has at
+    that place along the bone (wide sleeves do). Changes the labels in place.
+    """
+    for side in (0, 1):
+        for bone in (UPPER, FORE, HAND):
+            i = segment(side, bone)
+            a, b = (figure.xyz[p, :2] for p in ENDS[6 * side + bone])
+            length = float(np.hypot(*(b - a)))
+            ys, xs = np.nonzero(label == i)
+            half = min(float(radius[i]), _HALF[bone] * torso)
+            if len(ys) < 30 or length < 2 * half:
+                continue
+            axis = (b - a) / length
+            along = (xs - a[0]) * axis[0] + (ys - a[1]) * axis[1]
+            beside = np.abs((ys - a[1]) * axis[0] - (xs - a[0]) * axis[1])
+            place = np.clip((along / length * 12).astype(int), 0, 11)
+            tint = colour[ys, xs] * np.array([0.3, 1.0, 1.0], np.float32)
+            core = beside < 0.6 * half
+            strange = np.zeros(len(ys), bool)
+            for k in range(12):
+                near = core & (np.abs(place - k) <= 1)
+                if near.sum() >= 8:
+                    here = (place == k) & (beside > half)
+                    away = tint[here] - np.median(tint[near], 0)
+                    strange[here] = np.sqrt((away**2).sum(1)) > _STRANGE
+            cut_off: Array = np.zeros(label.shape, np.uint8)
+            cut_off[ys[strange], xs[strange]] = 1
+            # Thin rims are soft edges, not background.
+            disc = np.ones((max(3, round(0.03 * torso)),) * 2, np.uint8)
+            cut_off = cv2.morphologyEx(
+                cv2.morphologyEx(cut_off, cv2.MORPH_CLOSE, disc), cv2.MORPH_OPEN, disc
+            )
+            label[(cut_off > 0) & (label == i)] = -1
+
+
+def _drop_crumbs(label: Array) -> None:
+    """Takes away the small pieces of a segment that lie apart from it, in place."""
+    for i in range(SEGMENTS):
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats((label == i).astype(np.uint8))
+        areas = stats[1:, cv2.CC_STAT_AREA]
+        for piece in range(1, count):
+            if areas[piece - 1] < 0.05 * areas.max():
+                label[pieces == piece] = -1
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

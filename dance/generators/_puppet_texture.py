@@ -21,6 +21,7 @@ from dance.generators._puppet_parts import TRUNK, Parts, segment
 from dance.skeleton import LEFT_HIP, LEFT_SHOULDER, RIGHT_HIP, RIGHT_SHOULDER
 from dance.types import Array
 
+_THIGHS = (4, 8)
 _PAD = 6  # transparent pixels around a texture, so that interpolation never reads beyond it
 
 
@@ -31,7 +32,7 @@ def texture(
 
     behind: (H, W) bool, what of it has a back; the back's texture, as wide, then follows to the right.
     """
-    hidden = _hidden(part, parts, rest) & ~mine
+    hidden = _hidden(part, mine, parts, rest) & ~mine
     # A little of the neighbours keeps the cut between two touching parts closed.
     rim = cv2.dilate(mine.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     covered = mine | hidden | rim
@@ -40,7 +41,9 @@ def texture(
     bottom, right = ys.max() + 3, xs.max() + 3
     window = np.s_[top:bottom, left:right]
     a = alpha[window]
-    known = mine[window] & (a > 0.95)
+    # Right beside what hides the part its colours are mixed with those in front.
+    mixed = cv2.dilate(hidden[window].astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    known = mine[window] & (a > 0.95) & ~mixed
     if known.sum() < 8:
         known = mine[window]
     filled = spread_colours(rgb[window].astype(np.float32) / 255, known)
@@ -77,13 +80,18 @@ def spread_colours(rgb: Array, known: Array) -> Array:
     return np.asarray(np.where(known[..., None], rgb, np.clip(out, 0, 1)))
 
 
-def _hidden(part: int, parts: Parts, rest: Rest) -> Array:
+def _hidden(part: int, mine: Array, parts: Parts, rest: Rest) -> Array:
     """Pixels (H, W) where the part must be, but the picture shows something in front of it."""
     height, width = parts.label.shape
     hull = np.zeros((height, width), np.uint8)
     xyz = rest.figure.xyz
     arms = [segment(side, bone) for side in (0, 1) for bone in (UPPER, FORE, HAND)]
     before = np.isin(parts.label, arms)
+    if part == 0 or part in _THIGHS:
+        # A hand at the hip leaves a bay in what it covers.
+        size = 2 * max(1, round(0.12 * rest.torso)) + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        hull |= cv2.morphologyEx(mine.astype(np.uint8), cv2.MORPH_CLOSE, disc)
     if part == 0:
         down = rest.start[PELVIS] - rest.start[CHEST]
         aside = np.array([down[1], -down[0]]) / np.hypot(*down) * 0.06 * rest.torso
@@ -126,7 +134,7 @@ def _head_back(front: Array, rest: Rest, corner: Array) -> Array:
     eyes = rest.start[HEAD][1] - corner[1]
     top = int(rows[0])
     brow = int(np.clip(eyes - 0.5 * (eyes - top), top + 4, rows[-1]))
-    low = int(np.clip(eyes + 0.75 * (eyes - top), brow, rows[-1]))
+    low = int(np.clip(eyes + 0.4 * (eyes - top), brow, rows[-1]))
     out = front.copy()
     for y in range(top, low + 1):
         here = np.flatnonzero(solid[y])

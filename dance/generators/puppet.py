@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 
 from dance.config import Options
-from dance.generators._puppet_bones import Motion, facing, foot_side, move, rotation
+from dance.generators._puppet_bones import Motion, facing, foot_turns, move, rotation
 from dance.generators._puppet_figure import (
     ENDS,
     FORE,
@@ -46,6 +46,7 @@ from dance.skeleton import (
 from dance.types import Array, Drawn, Generator, Person, Pose, Size, View
 
 TRUNK, HEAD = 0, 1
+_FEET = (5, 9)  # the parts that hold a foot
 
 
 class Config(Options):
@@ -227,8 +228,7 @@ def _stand(rig: Rig, figure: Figure, before: Stance | None) -> Stance:
     back = turn < 0 if before is None else turn < (0.2 if before.back else -0.2)
     rest = rig.mirrored if back else rig.rest
     left, right = (
-        _flip(rest, figure, side, scale, before is not None and before.flips[side])
-        for side in (0, 1)
+        _flip(rest, figure, side, before is not None and before.flips[side]) for side in (0, 1)
     )
     return Stance(scale, bool(back), (left, right))
 
@@ -242,14 +242,11 @@ def _rig(view: View, breadth: float | None) -> Rig:
     return Rig(rest, measure(figure, True, breadth), look(figure, rest, 1.0), meshes)
 
 
-def _flip(rest: Rest, figure: Figure, side: int, scale: float, before: bool) -> bool:
-    """Whether a foot is mirrored: its toes point to the other side than in the source picture."""
-    was, now = foot_side(rest.figure, side, rest.torso), foot_side(figure, side, rest.torso * scale)
-    if abs(was) < 0.1:
-        return False
-    if abs(now) < 0.07:
-        return before
-    return was * now < 0
+def _flip(rest: Rest, figure: Figure, side: int, before: bool) -> bool:
+    """Whether a foot is mirrored: turning it as it is would go too far."""
+    turn, mirrored = foot_turns(rest, figure, side)
+    limit = np.radians(60 if before else 85)
+    return abs(turn) > limit and abs(mirrored) < abs(turn)
 
 
 def _depths(figure: Figure, torso: float) -> Array:
@@ -308,7 +305,9 @@ def _draw_parts(picture: Array, parts: dict[int, _Take], memory: Memory) -> None
         xy, depth = _place(mesh, rig.mirrored if stance.back else rig.rest, parts[part].motion)
         level = int(np.clip(np.floor(np.log2(1.2 / max(stance.scale, 1e-3))), 0, 3))
         uv = (mesh.uv + 0.5) / 2**level - 0.5
-        facing_sign = 0 if mesh.closed else (-1 if stance.back else 1)
+        # A mirrored foot turns its triangles over, those of any other limb that do are hidden.
+        turned_over = mesh.closed or (part in _FEET and stance.flips[_FEET.index(part)])
+        facing_sign = 0 if turned_over else -1 if stance.back else 1
         paint(
             picture, mesh.textures[level], xy.astype(np.float32), depth.astype(np.float32),
             uv.astype(np.float32), mesh.triangles, facing_sign, float(memory.opacity[part]), mesh.closed,
