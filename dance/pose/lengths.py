@@ -206,7 +206,9 @@ def evidence(sight: Sight, log_size: Array | None = None) -> Evidence:
     tangent = np.where(np.isfinite(tangent), tangent, lean)
     known = np.isfinite(tangent)
     tangent = np.where(known, tangent, 0.0)
-    logs = logs + 0.5 * np.log1p(tangent**2) - np.log(_METRES)
+    # An error in the lean only ever makes a limb look longer; what it adds on average is taken off again.
+    leaning = np.maximum(tangent**2 - _LEAN_ERROR**2, 0.0)
+    logs = logs + 0.5 * np.log1p(leaning) - np.log(_METRES)
     if log_size is not None:
         middle = (sight.world[:, _SECOND, 2] + sight.world[:, _FIRST, 2]) / 2
         nearness = np.nan_to_num(middle) * np.exp(log_size)[:, None]
