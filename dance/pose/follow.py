@@ -22,14 +22,14 @@ class FollowOptions(Options):
     person: the one of this number, counted from 0 from left to right where the clip begins; None: the
     largest and most central one.
     ahead: so many pictures are looked at at the same time.
-    min_score: a pose whose body joints score less than this on average is nobody.
+    min_score: a pose is nobody if the better half of its body joints scores less than this on average.
     retry: seconds between searches while nobody is there.
     patience: after so many seconds without the person somebody else may take their place.
     """
 
     person: int | None = Field(None, ge=0)
     ahead: int = Field(2, ge=1, le=16)
-    min_score: float = Field(0.25, ge=0, le=1)
+    min_score: float = Field(0.3, ge=0, le=1)
     retry: float = Field(0.15, ge=0, le=5)
     patience: float = Field(3.0, ge=0)
 

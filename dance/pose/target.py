@@ -37,6 +37,8 @@ _KNOWN_STRANGER = 0.15
 _CLOTHES_WEIGHT = 2.0
 _LOYALTY = 0.3
 
+_BETTER_HALF = 8
+
 # Looks remembered of a person; a look less like all of them than this is a new one.
 _LOOKS = 8
 _NEW_LOOK = 0.9
@@ -162,7 +164,9 @@ class Target:
             self._began = now
 
     def _sure(self, pose: Pose) -> bool:
-        return float(pose.score[BODY_SLICE].mean()) >= self.min_score
+        # Half a person is one: the better half of the joints counts.
+        better = np.sort(pose.score[BODY_SLICE])[-_BETTER_HALF:]
+        return float(better.mean()) >= self.min_score
 
     def _choose(
         self, frame: Frame, everybody: list[Pose], look: Pose | None, near: Pose | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -73,3 +74,16 @@ def test_only_as_many_frames_as_needed_are_held() -> None:
 def test_pictures_of_any_size_are_accepted() -> None:
     for size in ((2, 2), (3, 500), (2000, 5)):
         assert cuts_of([np.zeros((*size, 3), np.uint8)] * 6) == []
+
+
+@pytest.mark.slow
+def test_real_footage_has_the_cuts_it_has(shared: Path) -> None:
+    from dance import video
+
+    footage = shared / "footage"
+    expected = {footage / "nasty" / "hard_cuts_two_scenes.mp4": [72, 144]}
+    expected |= {clip: [] for clip in sorted((footage / "drivers").glob("*.mp4"))}
+    expected |= {clip: [] for clip in sorted((footage / "sources").glob("*.mp4"))}
+    for clip, cuts in expected.items():
+        found = [f.index for f, cut in mark_cuts(video.read(clip, size=(256, 144))) if cut]
+        assert found == cuts, clip

@@ -240,6 +240,20 @@ def test_a_frame_the_fast_look_misses_is_searched() -> None:
     assert xs == pytest.approx([100.0] * 15 + [380.0] * 15)
 
 
+def test_half_a_person_at_the_edge_is_followed() -> None:
+    class Halves(Stage):
+        def __call__(self, frame: Frame, near: Pose | None) -> list[Pose]:
+            out = []
+            for pose in super().__call__(frame, near):
+                score = pose.score.copy()
+                score[[j for j in range(17) if sk.NAMES[j].startswith("left")]] = 0
+                out.append(Pose(pose.xy, score * np.float32(0.7), region=pose.region))
+            return out
+
+    scenes = [[Actor(still(5), RED)]] * 20
+    assert all(m.pose.found for m in run(scenes, Halves(scenes)))
+
+
 def test_low_scores_are_nobody() -> None:
     class Unsure(Stage):
         def __call__(self, frame: Frame, near: Pose | None) -> list[Pose]:
@@ -310,3 +324,18 @@ def test_a_clip_without_anybody_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"empty\.mp4: no person was found in any of its 5 frames"):
         require_found(track, Path("empty.mp4"))
     require_found(Track.gather(run([[Actor(still(200), RED)]] * 5), (HEIGHT, WIDTH)), Path("x.mp4"))
+
+
+@pytest.mark.slow
+def test_two_real_people_who_embrace_stay_who_they_are(shared: Path) -> None:
+    from dance import video
+    from dance.pose.estimators import blazepose
+
+    clip = shared / "footage" / "drivers" / "drv_two_people_occlusion_vfr.mp4"
+    estimator = blazepose.build(blazepose.Config(), "cpu")
+    heads = []
+    for person in (0, 1):
+        moments = follow(video.read(clip), estimator, FollowOptions(person=person))
+        heads.append([m.pose.xy[sk.NOSE, 0] for m in moments])
+    # The left one stays on the left, a head's width away at least.
+    assert all(right - left > 20 for left, right in zip(*heads, strict=True))
