@@ -219,12 +219,16 @@ def build_generator(plugin: Plugin, device: str) -> Generator:
     return generator
 
 
-def build_estimator(plugin: Plugin, device: str, *, mask: bool = False) -> Estimator:
-    """The estimator of that name; `mask` asks for person masks where the estimator can give them."""
+def build_estimator(plugin: Plugin, device: str, *, thorough: bool = False) -> Estimator:
+    """The estimator of that name with its own options checked.
+
+    `thorough` is for the source, looked at once: person masks and a second, mirrored look, where it has them.
+    """
     module = plugins.load("dance.pose.estimators", plugin.name)
     options = check(module.Config, plugin.options, f"estimator.options of {plugin.name}")
-    if mask and "mask" in module.Config.model_fields:
-        options = options.model_copy(update={"mask": True})
+    if thorough:
+        extra = {"mask", "mirror"} & set(module.Config.model_fields)
+        options = options.model_copy(update=dict.fromkeys(extra, True))
     estimator: Estimator = module.build(options, device)
     return estimator
 
@@ -285,7 +289,7 @@ def read_person(
             yield letterbox(frame, canvas) if on_driver else frame
 
     total = 1 if photo else info.frames  # type: ignore[union-attr]
-    with closing(build_estimator(config.estimator, device, mask=True)) as estimator:
+    with closing(build_estimator(config.estimator, device, thorough=True)) as estimator:
         options = config.follow.model_copy(update={"person": config.source.person})
         moments = follow.follow(_told(read(), "source", total, on_progress), estimator, options)
         track = Track.gather(smooth.smooth(moments, config.smooth), canvas)
