@@ -162,18 +162,21 @@ def direction(pose: Pose, unit: float) -> Array:
 def _frontality(pose: Pose, unit: float, facing: Array) -> float:
     """How much a pose is that of somebody standing towards the camera with free arms, in [0, 1]."""
     towards = float(np.clip((facing[0] - 0.5) / 0.5, 0, 1))
-    hips = pose.xy[[sk.LEFT_HIP, sk.RIGHT_HIP]].mean(0)
     face = float(pose.score[[sk.NOSE, sk.LEFT_EYE, sk.RIGHT_EYE]].mean())
-    free = 1.0
+    free = upright = 1.0
     for side, sign in (("left", 1), ("right", -1)):
-        wrist, hip = sk.INDEX[f"{side}_wrist"], sk.INDEX[f"{side}_hip"]
-        out = sign * float(pose.xy[wrist, 0] - pose.xy[hip, 0]) / unit
-        # A hand in front of the body hides what the puppet would need there.
-        free *= float(np.clip(0.4 + 3 * out, 0.25, 1))
-    ankles = pose.xy[[sk.LEFT_ANKLE, sk.RIGHT_ANKLE]]
-    legs = (ankles[:, 1] - hips[1]) / unit
-    upright = float(np.clip(legs.min() / 1.3, 0.2, 1))
-    apart = float(np.clip(0.5 + 1.5 * (ankles[0, 0] - ankles[1, 0]) / unit, 0.3, 1))
+        shoulder, wrist, hip, knee, ankle = (
+            pose.xy[sk.INDEX[f"{side}_{part}"]]
+            for part in ("shoulder", "wrist", "hip", "knee", "ankle")
+        )
+        # A hand in front of the body or the face hides what the puppet would need there.
+        free *= float(np.clip(0.4 + 3 * sign * (wrist[0] - hip[0]) / unit, 0.25, 1))
+        free *= float(np.clip(0.4 + (wrist[1] - shoulder[1]) / unit, 0.25, 1))
+        way = np.linalg.norm(knee - hip) + np.linalg.norm(ankle - knee)
+        straight = (ankle[1] - hip[1]) / max(1e-6, float(way))
+        upright *= float(np.clip((straight - 0.7) / 0.2, 0.25, 1))
+    between = float(pose.xy[sk.LEFT_ANKLE, 0] - pose.xy[sk.RIGHT_ANKLE, 0]) / unit
+    apart = float(np.clip(0.5 + 1.5 * between, 0.3, 1))
     return towards * (0.3 + 0.7 * face) * free * upright * apart
 
 
@@ -217,7 +220,7 @@ def _seen(looks: dict[int, Look], frames: dict[int, Frame], track: Track) -> dic
     usual_sharp, usual_light = np.median(list(sharp.values())), np.median(list(light.values()))
     judged = {}
     for i in frames:
-        factor = float(np.clip(sharp[i] / max(1e-6, usual_sharp), 0.1, 1.3)) ** 1.5
+        factor = float(np.clip(sharp[i] / max(1e-6, usual_sharp), 0.1, 1.15)) ** 1.5
         factor *= float(np.exp(-(((light[i] - usual_light) / 20) ** 2)))
         look = looks[i]
         judged[i] = replace(look, quality=look.quality * factor, frontal=look.frontal * factor)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from figure import blurred, by_colour, mask_of, painted, pose_at, room
 
+from dance import skeleton as sk
 from dance.matte import Background, foreground, matte, torso_length
+from dance.matte.held import held
 from dance.matte.refine import guided
 from dance.types import Array, Frame, Pose
 
@@ -134,3 +136,39 @@ def test_torso_length_is_not_fooled_by_foreshortening() -> None:
     pose = pose_at(100, 100, 50)
     turned = pose_at(100, 100, 50, facing=0.1)
     assert torso_length(turned) == pytest.approx(torso_length(pose), rel=0.1)
+
+
+def with_bag(background: Array) -> tuple[Frame, Pose, Array]:
+    mask, pose = person()
+    bag = np.zeros(SIZE, np.uint8)
+    wrist = pose.xy[sk.LEFT_WRIST].astype(int)
+    cv2.line(bag, tuple(wrist), (int(wrist[0]) + 6, int(wrist[1]) + 30), 1, 3)
+    cv2.ellipse(bag, (int(wrist[0]) + 8, int(wrist[1]) + 46), (16, 20), 0, 0, 360, 1, -1)
+    rgb = painted(background, mask)
+    rgb[(bag > 0) & (mask < 0.5)] = (40, 70, 160)
+    return Frame(rgb), pose, (bag > 0) & (mask < 0.5)
+
+
+def test_a_bag_before_a_plain_wall_is_the_persons() -> None:
+    wall = (
+        np.full((*SIZE, 3), 225, np.uint8) - np.linspace(0, 15, SIZE[1]).astype(np.uint8)[:, None]
+    )
+    frame, pose, bag = with_bag(wall)
+    alpha = matte(frame, pose, segment=by_colour)
+    assert alpha[bag].mean() > 0.85
+    mask, _ = person()
+    assert iou(alpha, np.maximum(mask, bag)) > 0.93
+
+
+def test_on_a_busy_background_nothing_is_taken_for_a_bag() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (*SIZE, 3))
+    mask, pose = person()
+    frame = Frame(painted(cv2.GaussianBlur(noise.astype(np.uint8), (0, 0), 2), mask))
+    assert not held(frame.rgb, mask, pose, UNIT).any()
+
+
+def test_a_shadow_on_a_plain_wall_is_no_bag() -> None:
+    mask, pose = person()
+    wall = np.full((*SIZE, 3), 225, np.uint8)
+    wall[100:260, 190:240] = 180
+    assert not held(painted(wall, mask), mask, pose, UNIT).any()

@@ -7,12 +7,13 @@ own colours (exact about edges). Alpha is (H, W) float32 in [0, 1] throughout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from dance.matte.colours import foreground
+from dance.matte.held import held
 from dance.matte.masks import (
     Segment,
     belief,
@@ -23,7 +24,7 @@ from dance.matte.masks import (
     skeleton_masks,
     torso_length,
 )
-from dance.matte.refine import connected, refined
+from dance.matte.refine import connected, refined, with_area
 from dance.types import Array, Frame, Pose
 
 __all__ = [
@@ -82,6 +83,12 @@ def matte(
     alpha = refined(window.cut(frame.rgb), window.cut(logit), unit, trust)
     sure, _ = skeleton_masks(frame.size, pose, unit)
     alpha = connected(alpha, window.cut(sure), unit)
+    shift = np.array([window.left, window.top], np.float32)
+    alpha = with_area(
+        window.cut(frame.rgb),
+        alpha,
+        held(window.cut(frame.rgb), alpha, replace(pose, xy=pose.xy - shift, mask=None), unit),
+    )
     empty[window.top : window.bottom, window.left : window.right] = alpha
     return empty
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dance.geometry import even
-from dance.matte.masks import disc, sigmoid
+from dance.matte.masks import disc, grown, sigmoid
 from dance.types import Array
 
 
@@ -134,6 +134,15 @@ def guided(guide: Array, p: Array, weight: Array, *, radius: int, eps: float) ->
     slope /= determinant[..., None]
     offset = target - (slope * average).sum(-1)
     return np.asarray(np.clip((mean(slope) * guide).sum(-1) + mean(offset), 0, 1))
+
+
+def with_area(rgb: Array, alpha: Array, area: Array) -> Array:
+    """Alpha with one more area (H, W) bool, its edge as the picture has it."""
+    if not area.any():
+        return alpha
+    wanted = np.maximum(alpha, area).astype(np.float32)
+    soft = guided(rgb.astype(np.float32) / 255, wanted, np.ones_like(wanted), radius=4, eps=2e-4)
+    return np.where(grown(area, 4), np.maximum(alpha, soft), alpha).astype(np.float32)
 
 
 def connected(alpha: Array, sure: Array, unit: float) -> Array:
