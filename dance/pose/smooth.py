@@ -36,7 +36,7 @@ _SIDES_AHEAD = 100
 _SIDES_CARE = 3.0
 
 # Noise of a fully trusted joint in torso lengths, and how much more there is of it at score 0. The
-# networks' elbows, wrists and feet tremble about twice as much as shoulders and hips.
+# networks' elbows and wrists tremble more than shoulders and hips.
 _NOISE = 0.04
 _DISTRUST = 6.0
 _NOISE_OF = {"shoulder": 0.8, "hip": 0.9, "elbow": 1.1, "wrist": 1.2}
