@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from figure import blurred, by_colour, mask_of, painted, pose_at, room
