@@ -172,10 +172,11 @@ def _head(
     """The head's angle, stretch, relief and what lies farther away."""
     aside_rest, aside = head_aside(rest.figure.xyz), head_aside(figure.xyz)
     (before, low_before), (now, low_now) = looking(rest.figure.xyz), looking(figure.xyz)
-    yaw = _wrap(gaze(now) - gaze(before))
+    turned_round = np.pi if rest.mirrored else 0.0
+    yaw = _wrap(gaze(now) - gaze(before) + turned_round)
     # A picture of a turned face shows even less of the other side.
     shown = _SHOWN * np.where(_TURNED < 2, np.cos(gaze(before)) ** 2, 1.0)
-    yaw = float(np.sign(yaw) * np.interp(abs(yaw), _TURNED, shown))
+    yaw = float(np.sign(yaw) * np.interp(abs(yaw), _TURNED, shown)) - turned_round
     reach = _NOSE_REACH * max(abs(before.real), 0.25 * rest.torso)
     pitch = float(np.clip((low_now / scale - low_before) / reach, -0.5, 0.5))
     cos, sin = float(np.cos(yaw)), float(np.sin(yaw))

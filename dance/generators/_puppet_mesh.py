@@ -57,7 +57,7 @@ class Mesh:
     points: (n, 2) places in the source picture.  relief: (n,) pixels towards the camera.
     weights: (n, 17) of the bones, summing to 1.  pivot: (n, 2) what a vertex of several bones turns about.
     uv: (n, 2) in the texture.  triangles: (m, 3).  textures: (h, w, 4) float32 premultiplied, each half
-    the size of the one before.  closed: whether it has a back, so that the nearest triangle wins.
+    the size of the one before.  closed: whether it has a back, whose triangles turn the other way.
     """
 
     part: int
@@ -323,10 +323,8 @@ def _mesh(
         count = len(points)
         uv_back = uv + np.array([colours.shape[1] // 2, 0])
         points, weight = np.concatenate([points, points]), np.concatenate([weight, weight])
-        # Where they meet, front and back stay a little apart, so that the nearer one always wins.
-        bulge = bulge + 0.5
         bulge, uv = np.concatenate([bulge, -bulge]), np.concatenate([uv, uv_back])
-        triangles = np.concatenate([triangles, triangles + count])
+        triangles = np.concatenate([triangles, triangles[:, ::-1] + count])
     levels: list[Array] = [np.ascontiguousarray(colours, np.float32)]
     for _ in range(3):
         levels.append(cv2.pyrDown(levels[-1]))

@@ -305,9 +305,11 @@ def _draw_parts(picture: Array, parts: dict[int, _Take], memory: Memory) -> None
         xy, depth = _place(mesh, rig.mirrored if stance.back else rig.rest, parts[part].motion)
         level = int(np.clip(np.floor(np.log2(1.2 / max(stance.scale, 1e-3))), 0, 3))
         uv = (mesh.uv + 0.5) / 2**level - 0.5
-        # A mirrored foot turns its triangles over, those of any other limb that do are hidden.
-        turned_over = mesh.closed or (part in _FEET and stance.flips[_FEET.index(part)])
-        facing_sign = 0 if turned_over else -1 if stance.back else 1
+        # Triangles that face away are hidden; in the mirror image they turn the other way, but not
+        # those of a closed mesh, which is turned round. A mirrored foot has both kinds.
+        facing_sign = -1 if stance.back and not mesh.closed else 1
+        if part in _FEET and stance.flips[_FEET.index(part)]:
+            facing_sign = 0
         paint(
             picture, mesh.textures[level], xy.astype(np.float32), depth.astype(np.float32),
             uv.astype(np.float32), mesh.triangles, facing_sign, float(memory.opacity[part]), mesh.closed,
@@ -326,8 +328,10 @@ def _place(mesh: Mesh, rest: Rest, motion: Motion) -> tuple[Array, Array]:
     moved = np.einsum("nij,nj->ni", np.tensordot(weights, matrices, 1), pivot) + weights @ shifts
     about = rotation(weights @ motion.angle) @ np.tensordot(weights, motion.stretch, 1)
     xy = moved + np.einsum("nij,nj->ni", about, points - pivot)
-    xy = xy + (weights @ motion.relief) * mesh.relief[:, None]
+    # Seen from behind, its back is what bulges towards the camera.
+    relief = -mesh.relief if rest.mirrored else mesh.relief
+    xy = xy + (weights @ motion.relief) * relief[:, None]
     away = weights @ motion.away
     base = weights @ (motion.away[:, :2] * rest.start).sum(1)
-    depth = (away[:, :2] * points).sum(1) + away[:, 2] * mesh.relief - base
+    depth = (away[:, :2] * points).sum(1) + away[:, 2] * relief - base
     return xy, depth
