@@ -238,7 +238,14 @@ def _relief(nodes: Array, label: Array, rest: Rest, step: int) -> tuple[Array, A
     spine = rest.start[PELVIS] - rest.start[CHEST]
     down = spine / np.hypot(*spine)
     aside = head_aside(rest.figure.xyz)
-    trunk = _bulge(nodes, label == TRUNK, rest.start[CHEST], down, _TRUNK_RELIEF, step)
+    # The hips are as deep where the thighs begin.
+    ys, xs = np.ogrid[: label.shape[0], : label.shape[1]]
+    body = label == TRUNK
+    for side in (0, 1):
+        thigh = limb(side, THIGH)
+        near = _within(ys, xs, rest.start[thigh], 0.25 * rest.torso)
+        body |= near & (label == segment(side, THIGH))
+    trunk = _bulge(nodes, body, rest.start[CHEST], down, _TRUNK_RELIEF, step)
     # Shoulders are wide but flat: towards the neck the trunk gets as thin as that.
     trunk = trunk * (
         0.35

@@ -125,7 +125,7 @@ def _hidden(part: int, mine: Array, parts: Parts, rest: Rest) -> Array:
 
 
 def _head_back(front: Array, rest: Rest, corner: Array) -> Array:
-    """A texture for the back of the head: the outline of the front, filled with what the top of the head shows."""
+    """A texture for the back of the head: its outline, filled with the hair on top and, below, what its sides show."""
     alpha = front[..., 3]
     solid = alpha > 0.5
     rows = np.flatnonzero(solid.any(1))
@@ -134,27 +134,28 @@ def _head_back(front: Array, rest: Rest, corner: Array) -> Array:
     eyes = rest.start[HEAD][1] - corner[1]
     top = int(rows[0])
     brow = int(np.clip(eyes - 0.5 * (eyes - top), top + 4, rows[-1]))
-    low = int(np.clip(eyes + 0.4 * (eyes - top), brow, rows[-1]))
+    nape = int(np.clip(eyes + 0.55 * (eyes - top), brow, rows[-1]))
+    colour = front[..., :3] / np.maximum(front[..., 3:], 1e-3)
     out = front.copy()
-    for y in range(top, low + 1):
+    at = np.arange(front.shape[1])
+    for y in range(top, int(rows[-1]) + 1):
         here = np.flatnonzero(solid[y])
         if not len(here):
             continue
-        share = (y - top) / max(1, low - top)
-        from_row = top + 1 + share * (brow - top - 1)
-        source = np.flatnonzero(solid[round(from_row)])
-        if not len(source):
-            continue
-        u = (np.arange(front.shape[1]) - here.mean()) / max(1.0, np.ptp(here) / 2)
-        at = np.clip(
-            source.mean() + np.clip(u, -0.8, 0.8) * np.ptp(source) / 2, 0, front.shape[1] - 1
-        )
-        line = cv2.remap(
-            front,
-            at.astype(np.float32)[None],
-            np.full((1, len(at)), from_row, np.float32),
-            cv2.INTER_LINEAR,
-        )[0]
-        colour = line[:, :3] / np.maximum(line[:, 3:], 1e-3)
-        out[y, :, :3] = colour * alpha[y, :, None]
-    return out
+        u = np.clip((at - here.mean()) / max(1.0, np.ptp(here) / 2), -1, 1)
+        if y <= nape:
+            from_row = round(top + 1 + (y - top) / max(1, nape - top) * (brow - top - 1))
+            source = np.flatnonzero(solid[from_row])
+            if not len(source):
+                continue
+            place = source.mean() + 0.8 * u * np.ptp(source) / 2
+            line = colour[from_row, np.clip(np.rint(place), 0, len(at) - 1).astype(int)]
+        else:
+            # Beside the face there is hair if it is long, else the skin of the neck.
+            inset = max(1, round(0.06 * np.ptp(here)))
+            left, right = colour[y, here[0] + inset], colour[y, here[-1] - inset]
+            line = left + (u[:, None] + 1) / 2 * (right - left)
+        out[y, :, :3] = line * alpha[y, :, None]
+    # Rows taken one by one leave stripes.
+    low = cv2.GaussianBlur(out, (0, 0), 1.2)
+    return np.asarray(low * (alpha / np.maximum(low[..., 3], 1e-3))[..., None])
