@@ -26,8 +26,7 @@ from PIL import Image
 import dance
 from dance import picture, sheets, video
 from dance.evaluation.report import Row
-from dance.geometry import letterbox
-from dance.types import Frame, InputError, Size
+from dance.types import Array, InputError, Size
 
 log = logging.getLogger(__name__)
 
@@ -194,14 +193,14 @@ def sheet(driver: Path, source: Path, result: Path, path: Path, *, width: int = 
     for clip in (driver, result):
         frames = list(video.read(clip, size=_within(video.probe(clip).size, cell)))
         numbers = [round(i * (len(frames) - 1) / (SHOWN - 1)) for i in range(SHOWN)]
-        rows.append([letterbox(frames[number], cell).rgb for number in numbers])
+        rows.append([_padded(frames[number].rgb, cell) for number in numbers])
     if picture.is_picture(source):
         whole = picture.read(source)
         shown = cv2.resize(whole.rgb, _within(whole.size, cell)[::-1], interpolation=cv2.INTER_AREA)
-        first = Frame(np.asarray(shown))
+        first = np.asarray(shown)
     else:
-        first = next(video.read(source, size=_within(video.probe(source).size, cell)))
-    person = letterbox(first, cell).rgb
+        first = next(video.read(source, size=_within(video.probe(source).size, cell))).rgb
+    person = _padded(first, cell)
     pictures = [person, *rows[0], person, *rows[1]]
     labels = ["source", *(f"{n}" for n in numbers)] * 2
     Image.fromarray(sheets.contact_sheet(pictures, SHOWN + 1, width=width, labels=labels)).save(
@@ -216,3 +215,11 @@ def _within(size: Size, cell: Size) -> Size:
     return max(1, min(cell[0], round(size[0] * scale))), max(
         1, min(cell[1], round(size[1] * scale))
     )
+
+
+def _padded(rgb: Array, cell: Size) -> Array:
+    """The picture in the middle of a grey cell."""
+    out = np.full((*cell, 3), 128, np.uint8)
+    top, left = (cell[0] - rgb.shape[0]) // 2, (cell[1] - rgb.shape[1]) // 2
+    out[top : top + rgb.shape[0], left : left + rgb.shape[1]] = rgb
+    return out
