@@ -46,7 +46,7 @@ ONLY_IN = {
     "mmengine": {"dance.pose.estimators.mmpose"},
     "mmcv": {"dance.pose.estimators.mmpose"},
     "scenedetect": {"dance.pose.cuts"},
-    "filterpy": {"dance.pose.smooth"},
+    "filterpy": {"dance.pose.kalman"},
     "imageio_ffmpeg": {"dance.sheets"},
     "ffmpeg": {"dance.sheets"},
     "rich": {"dance.console"},
