@@ -7,10 +7,11 @@ as high above the driver's floor is as many leg lengths above the source's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dance import skeleton as sk
 from dance.pose import ground, lengths, lift
 from dance.pose.ground import Floor
 from dance.pose.lengths import Build
@@ -21,6 +22,8 @@ _TILT = 0.06  # by how much the slopes of the floors before two cameras differ
 # The person comes no nearer to the camera than so many metres, nor than the share of where they stood
 # first, and slows down before.
 _NEAREST, _SLOWING = (0.7, 0.35), (1.5, 0.6)
+# An ankle stands if it is at most so many metres higher than the other; floors are moved by at most so many.
+_STANDING, _LEVEL = 0.05, 0.15
 _SEEN = 0.1  # feet seen at least so well are put on the floor
 
 
@@ -120,7 +123,39 @@ def on_source_floor(dancer: Studied, own: Studied) -> Setting:
         _cut(own.figure, inside), own.feet[inside], slope=(seen.slope, doubt)
     )
     leg = own.build.leg / dancer.build.leg
-    return Setting(_factors(dancer.build, own.build), leg, leg, floor, own.home)
+    setting = Setting(_factors(dancer.build, own.build), leg, leg, floor, own.home)
+    return replace(setting, floor=_levelled(floor, dancer, own, setting))
+
+
+def _levelled(floor: Floor, dancer: Studied, own: Studied, setting: Setting) -> Floor:
+    """The source's floor, raised or lowered so that the dance begins with the feet where the source's stand.
+
+    Toes that point at the camera tell badly how deep the floor is and how far before the hips the feet are;
+    in the picture the ankles that stand say it directly.
+    """
+    first, there = np.argmax(dancer.figure.found), np.argmax(own.figure.found)
+    if min(dancer.feet[first], own.feet[there]) <= _SEEN:
+        return floor
+    alone = np.arange(len(dancer.figure.found)) == first
+    number = int(dancer.scene[first])
+    begun = replace(
+        dancer, figure=_cut(dancer.figure, alone), floors={number: dancer.floors[number]},
+        feet=dancer.feet[alone], scene=dancer.scene[alone],
+    )  # fmt: skip
+    placed = dance(begun, setting)
+    (ray, distance), (wanted, _) = (
+        _standing(joints, floor) for joints in (placed[0], own.figure.joints()[there])
+    )
+    lower = np.clip((wanted - ray) * distance, -_LEVEL, _LEVEL)
+    return replace(floor, height=floor.height + float(lower))
+
+
+def _standing(joints: Array, floor: Floor) -> tuple[float, float]:
+    """The mean y / z and z of the ankles that stand; joints: (136, 3)."""
+    ankles = joints[[sk.LEFT_ANKLE, sk.RIGHT_ANKLE]]
+    height = floor.above(ankles)
+    standing = ankles[height <= height.min() + _STANDING]
+    return float((standing[:, 1] / standing[:, 2]).mean()), float(standing[:, 2].mean())
 
 
 def on_driver_floor(dancer: Studied, own: Studied) -> Setting:
