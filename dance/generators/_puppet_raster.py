@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
-from dance.types import Array
+from dance.types import Array, Size
 
 _SUB = 2  # samples per pixel along each axis
+_NOTHING = np.float32(1e30)
 _CLEAR = 1e6  # more than any depth
 _SAME = 6.0  # samples of a pixel further apart in the texture (texels) come from different places
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """A picture (H, W, 4) being drawn, premultiplied, and the scratch memory drawing takes."""
+
+    picture: Array
+    samples: Array
+    sheet: Array
+
+    @classmethod
+    def of(cls, size: Size) -> Canvas:
+        height, width = size
+        return cls(
+            np.zeros((height, width, 4), np.float32),
+            np.zeros((height * _SUB, width * _SUB, 3), np.float32),
+            np.zeros((height, width, 4), np.float32),
+        )
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -49,8 +70,20 @@ def _cubic(texture: Array, u: float, v: float, out: Array) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _span(start: float, step: float, low: float, high: float) -> tuple[float, float]:
+    """The part of [low, high] where start + x * step is not negative."""
+    if step > 1e-12:
+        return max(low, -start / step - 1e-4), high
+    if step < -1e-12:
+        return low, min(high, -start / step + 1e-4)
+    return (low, high) if start >= -1e-6 else (1.0, 0.0)
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def paint(
     picture: Array,
+    samples: Array,
+    sheet: Array,
     texture: Array,
     xy: Array,
     depth: Array,
@@ -63,6 +96,7 @@ def paint(
     """Draws one mesh underneath what the picture already shows (so: nearest mesh first).
 
     picture: (H, W, 4) float32, premultiplied colour and alpha in [0, 1], changed in place.
+    samples: (2 H, 2 W, 3) float32 and sheet: (H, W, 4) float32, scratch memory.
     texture: (h, w, 4) float32, premultiplied.  xy (n, 2), depth (n,), uv (n, 2) float32: where each
     vertex is in the picture, how far away, and where in the texture (pixels).  triangles: (m, 3).
     facing: only triangles whose turning sense has this sign are drawn; 0 draws all, the nearest wins.
@@ -78,8 +112,9 @@ def paint(
     if right <= left or bottom <= top:
         return
     rows, columns = (bottom - top) * _SUB, (right - left) * _SUB
-    near = np.full((rows, columns), np.float32(1e30), np.float32)
-    at = np.empty((rows, columns, 2), np.float32)
+    # How near the nearest so far is, and where in the texture.
+    samples = samples[:rows, :columns]
+    samples[:, :, 0] = _NOTHING
 
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -95,15 +130,19 @@ def paint(
         y0 = max(0, int(np.ceil(min(ay, min(by, cy)))))
         y1 = min(rows - 1, int(np.floor(max(ay, max(by, cy)))))
         inverse = 1.0 / area
+        # Shares of b and c in a sample, as they change from one sample of a row to the next.
+        step_b, step_c = (cy - ay) * inverse, -(by - ay) * inverse
         for y in range(y0, y1 + 1):
-            for x in range(x0, x1 + 1):
-                wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) * inverse
-                wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * inverse
+            start_b = (-ax * (cy - ay) - (y - ay) * (cx - ax)) * inverse
+            start_c = ((bx - ax) * (y - ay) + ax * (by - ay)) * inverse
+            low, high = _span(start_b, step_b, float(x0), float(x1))
+            low, high = _span(start_c, step_c, low, high)
+            low, high = _span(1.0 - start_b - start_c, -step_b - step_c, low, high)
+            for x in range(int(np.ceil(low)), int(np.floor(high)) + 1):
+                wb, wc = start_b + x * step_b, start_c + x * step_c
                 wa = 1.0 - wb - wc
-                if wa < -1e-5 or wb < -1e-5 or wc < -1e-5:
-                    continue
                 z = wa * depth[a] + wb * depth[b] + wc * depth[c]
-                if z - _CLEAR >= near[y, x]:
+                if z - _CLEAR >= samples[y, x, 0]:
                     continue
                 u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
                 v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
@@ -113,12 +152,14 @@ def paint(
                     continue
                 if texture[row, column, 3] > 0.5:
                     z -= _CLEAR
-                if z < near[y, x]:
-                    near[y, x] = z
-                    at[y, x, 0], at[y, x, 1] = u, v
+                elif texture[row, column, 3] == 0.0:
+                    continue
+                if z < samples[y, x, 0]:
+                    samples[y, x, 0], samples[y, x, 1], samples[y, x, 2] = z, u, v
 
-    sheet = np.zeros((bottom - top, right - left, 4), np.float32)
-    _shade(sheet, picture[top:bottom, left:right], texture, near, at)
+    sheet = sheet[: bottom - top, : right - left]
+    sheet[:] = 0.0
+    _shade(sheet, picture[top:bottom, left:right], texture, samples)
     if close:
         _close_gaps(sheet)
     for y in range(bottom - top):
@@ -130,8 +171,8 @@ def paint(
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _shade(sheet: Array, before: Array, texture: Array, near: Array, at: Array) -> None:
-    """Fills the sheet (h, w, 4) with what the samples at (2h, 2w, 2) of the texture show, averaged per pixel."""
+def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
+    """Fills the sheet (h, w, 4) with what the samples (2h, 2w, 3) of the texture show, averaged per pixel."""
     sample, colour = np.empty(4, np.float32), np.empty(4, np.float32)
     for y in range(sheet.shape[0]):
         for x in range(sheet.shape[1]):
@@ -142,8 +183,9 @@ def _shade(sheet: Array, before: Array, texture: Array, near: Array, at: Array) 
             u_low, u_high, v_low, v_high = 1e9, -1e9, 1e9, -1e9
             for j in range(_SUB):
                 for i in range(_SUB):
-                    if near[y * _SUB + j, x * _SUB + i] < 1e29:
-                        u, v = at[y * _SUB + j, x * _SUB + i, 0], at[y * _SUB + j, x * _SUB + i, 1]
+                    one = samples[y * _SUB + j, x * _SUB + i]
+                    if one[0] < _NOTHING:
+                        u, v = one[1], one[2]
                         count += 1
                         u_sum, v_sum = u_sum + u, v_sum + v
                         u_low, u_high = min(u_low, u), max(u_high, u)
@@ -157,10 +199,9 @@ def _shade(sheet: Array, before: Array, texture: Array, near: Array, at: Array) 
                 colour[:] = 0.0
                 for j in range(_SUB):
                     for i in range(_SUB):
-                        if near[y * _SUB + j, x * _SUB + i] < 1e29:
-                            u = at[y * _SUB + j, x * _SUB + i, 0]
-                            v = at[y * _SUB + j, x * _SUB + i, 1]
-                            _cubic(texture, u, v, sample)
+                        one = samples[y * _SUB + j, x * _SUB + i]
+                        if one[0] < _NOTHING:
+                            _cubic(texture, one[1], one[2], sample)
                             for c in range(4):
                                 colour[c] += sample[c]
                 share = 1.0 / (_SUB * _SUB)
@@ -172,20 +213,19 @@ def _shade(sheet: Array, before: Array, texture: Array, near: Array, at: Array) 
 def _close_gaps(sheet: Array) -> None:
     """Fills what is clearer than both its surroundings, up to four pixels wide, in place."""
     height, width = sheet.shape[0], sheet.shape[1]
-    whole = sheet.copy()
     reach = 2
     for y in range(reach, height - reach):
         for x in range(reach, width - reach):
-            best, y_step, x_step = whole[y, x, 3], 0, 0
+            best, y_step, x_step = sheet[y, x, 3], 0, 0
             if best > 0.98:
                 continue
             for dy, dx in ((0, reach), (reach, 0), (reach, reach), (reach, -reach)):
-                lower = min(whole[y - dy, x - dx, 3], whole[y + dy, x + dx, 3])
+                lower = min(sheet[y - dy, x - dx, 3], sheet[y + dy, x + dx, 3])
                 if lower > best + 0.02:
                     best, y_step, x_step = lower, dy, dx
             if y_step == 0 and x_step == 0:
                 continue
-            a, b = whole[y - y_step, x - x_step], whole[y + y_step, x + x_step]
+            a, b = sheet[y - y_step, x - x_step], sheet[y + y_step, x + x_step]
             for c in range(3):
                 sheet[y, x, c] = 0.5 * (a[c] / a[3] + b[c] / b[3]) * best
             sheet[y, x, 3] = best
@@ -193,10 +233,14 @@ def _close_gaps(sheet: Array) -> None:
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def release(picture: Array, rgb: Array, alpha: Array) -> None:
-    """The premultiplied picture (H, W, 4) as rgb (3, H, W) in [-1, 1] and alpha (1, H, W), both float32."""
+    """The premultiplied picture (H, W, 4) as rgb (3, H, W) in [-1, 1] and alpha (1, H, W), both float32.
+
+    rgb and alpha must come in as zeros; what is clear is left alone.
+    """
     for y in range(picture.shape[0]):
         for x in range(picture.shape[1]):
             a = picture[y, x, 3]
-            alpha[0, y, x] = min(a, 1.0)
-            for c in range(3):
-                rgb[c, y, x] = min(1.0, 2.0 * picture[y, x, c] / a - 1.0) if a > 1e-3 else 0.0
+            if a > 1e-3:
+                alpha[0, y, x] = min(a, 1.0)
+                for c in range(3):
+                    rgb[c, y, x] = min(1.0, 2.0 * picture[y, x, c] / a - 1.0)

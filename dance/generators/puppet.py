@@ -7,9 +7,10 @@ and the meshes are drawn nearest first (`_puppet_raster`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from dance.generators._puppet_figure import (
 )
 from dance.generators._puppet_mesh import PARTS, Mesh, build_meshes
 from dance.generators._puppet_parts import cut
-from dance.generators._puppet_raster import paint, release
+from dance.generators._puppet_raster import Canvas, paint, release
 from dance.generators._puppet_views import Choice, Look, choose, distance, look
 from dance.skeleton import (
     LEFT_EAR,
@@ -135,6 +136,16 @@ class Puppet:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        # Fresh memory costs as much as drawing, so canvases are kept; nothing on them is.
+        self._canvases: deque[Canvas] = deque(maxlen=config.workers)
+
+    def _borrow(self, size: Size) -> Canvas:
+        """A canvas of the size, an old one if there is."""
+        try:
+            canvas = self._canvases.pop()
+        except IndexError:
+            return Canvas.of(size)
+        return canvas if canvas.picture.shape[:2] == size else Canvas.of(size)
 
     def encode(self, person: Person) -> Code:
         """Cuts and rigs every view of the person."""
@@ -158,18 +169,22 @@ class Puppet:
             shots.append(shot)
         rgb = np.zeros((len(poses), 3, *code.size), np.float32)
         alpha = np.zeros((len(poses), 1, *code.size), np.float32)
+        workers = min(self.config.workers, len(poses))
 
-        def draw(i: int) -> None:
-            shot = shots[i]
-            if shot is not None:
-                _draw(shot, code.size, rgb[i], alpha[i])
+        def draw(worker: int) -> None:
+            canvas = self._borrow(code.size)
+            for i in range(worker, len(poses), workers):
+                shot = shots[i]
+                if shot is not None:
+                    _draw(shot, canvas)
+                    release(canvas.picture, rgb[i], alpha[i])
+            self._canvases.append(canvas)
 
-        if self.config.workers > 1 and len(poses) > 1:
-            with ThreadPoolExecutor(self.config.workers, "puppet") as pool:
-                list(pool.map(draw, range(len(poses))))
-        else:
-            for i in range(len(poses)):
-                draw(i)
+        if workers > 1:
+            with ThreadPoolExecutor(workers, "puppet") as pool:
+                list(pool.map(draw, range(workers)))
+        elif poses:
+            draw(0)
         return Drawn(torch.from_numpy(rgb), torch.from_numpy(alpha)), state
 
     def _plan(self, code: Code, pose: Pose, before: Memory | None) -> _Shot | None:
@@ -283,20 +298,19 @@ def _visible(figure: Figure, part: int) -> bool:
     return bool(figure.seen[a] and figure.seen[b])
 
 
-def _draw(shot: _Shot, size: Size, rgb: Array, alpha: Array) -> None:
-    """Draws one shot into rgb (3, H, W) and alpha (1, H, W)."""
-    picture = np.zeros((*size, 4), np.float32)
+def _draw(shot: _Shot, canvas: Canvas) -> None:
+    """Draws one shot on the canvas."""
+    canvas.picture[:] = 0
     for share, parts in shot.views:
         if share == 1:
-            _draw_parts(picture, parts, shot.memory)
+            _draw_parts(canvas, parts, shot.memory)
         else:
-            single = np.zeros_like(picture)
+            single = replace(canvas, picture=np.zeros_like(canvas.picture))
             _draw_parts(single, parts, shot.memory)
-            picture += np.float32(share) * single
-    release(picture, rgb, alpha)
+            canvas.picture[:] += np.float32(share) * single.picture
 
 
-def _draw_parts(picture: Array, parts: dict[int, _Take], memory: Memory) -> None:
+def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> None:
     for part in memory.order:
         if part not in parts or memory.opacity[part] <= 0:
             continue
@@ -311,8 +325,9 @@ def _draw_parts(picture: Array, parts: dict[int, _Take], memory: Memory) -> None
         if part in _FEET and stance.flips[_FEET.index(part)]:
             facing_sign = 0
         paint(
-            picture, mesh.textures[level], xy.astype(np.float32), depth.astype(np.float32),
-            uv.astype(np.float32), mesh.triangles, facing_sign, float(memory.opacity[part]), mesh.closed,
+            canvas.picture, canvas.samples, canvas.sheet, mesh.textures[level],
+            xy.astype(np.float32), depth.astype(np.float32), uv.astype(np.float32), mesh.triangles,
+            facing_sign, float(memory.opacity[part]), mesh.closed,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from drawn_person import SIZE, bent, draw_person, standing
 
 from dance import skeleton as sk
 from dance.generators import puppet
-from dance.generators._puppet_raster import paint
+from dance.generators._puppet_raster import Canvas, paint
 from dance.generators._puppet_texture import spread_colours
 from dance.types import Array, Frame, Person, Pose, Track, View
 
@@ -236,19 +236,12 @@ def test_triangles_that_turned_over_are_not_drawn() -> None:
     corners = np.array([[5, 5], [25, 5], [5, 25]], np.float32)
     triangle = np.array([[0, 1, 2]], np.int32)
     for order, drawn in (([0, 1, 2], True), ([1, 0, 2], False)):
-        picture = np.zeros((32, 32, 4), np.float32)
+        canvas = Canvas.of((32, 32))
         paint(
-            picture,
-            texture,
-            corners[order],
-            np.zeros(3, np.float32),
-            corners,
-            triangle,
-            1,
-            1.0,
-            False,
-        )
-        assert (picture[..., 3].max() > 0.9) == drawn
+            canvas.picture, canvas.samples, canvas.sheet, texture, corners[order],
+            np.zeros(3, np.float32), corners, triangle, 1, 1.0, False,
+        )  # fmt: skip
+        assert (canvas.picture[..., 3].max() > 0.9) == drawn
 
 
 def test_colours_spread_into_what_is_unknown_and_leave_the_rest() -> None:
