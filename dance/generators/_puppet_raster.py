@@ -34,39 +34,52 @@ class Canvas:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _cubic(texture: Array, u: float, v: float, out: Array) -> None:
+def _cubic(texture: Array, u: float, v: float) -> tuple[float, float, float, float]:
     """The texture (h, w, 4) at (u, v) by Catmull-Rom interpolation, transparent outside."""
     height, width = texture.shape[0], texture.shape[1]
-    out[:] = 0.0
+    zero = np.float32(0.0)
     left, top = int(np.floor(u)), int(np.floor(v))
     if left < 1 or top < 1 or left > width - 3 or top > height - 3:
-        return
-    fx, fy = u - left, v - top
-    wx0 = fx * (-0.5 + fx * (1.0 - 0.5 * fx))
-    wx1 = 1.0 + fx * fx * (-2.5 + 1.5 * fx)
-    wx2 = fx * (0.5 + fx * (2.0 - 1.5 * fx))
-    wx3 = fx * fx * (-0.5 + 0.5 * fx)
+        return zero, zero, zero, zero
+    x0, x1, x2, x3 = _taps(np.float32(u - left))
+    y0, y1, y2, y3 = _taps(np.float32(v - top))
+    # Numbers, not an array: these stay in registers.
+    red, green, blue, alpha = zero, zero, zero, zero
     for j in range(4):
-        if j == 0:
-            wy = fy * (-0.5 + fy * (1.0 - 0.5 * fy))
-        elif j == 1:
-            wy = 1.0 + fy * fy * (-2.5 + 1.5 * fy)
-        elif j == 2:
-            wy = fy * (0.5 + fy * (2.0 - 1.5 * fy))
-        else:
-            wy = fy * fy * (-0.5 + 0.5 * fy)
         y = top - 1 + j
-        for c in range(4):
-            out[c] += wy * (
-                wx0 * texture[y, left - 1, c]
-                + wx1 * texture[y, left, c]
-                + wx2 * texture[y, left + 1, c]
-                + wx3 * texture[y, left + 2, c]
-            )
-    alpha = min(1.0, max(0.0, out[3]))
-    out[3] = alpha
-    for c in range(3):
-        out[c] = min(alpha, max(0.0, out[c]))
+        wy = y0 if j == 0 else y1 if j == 1 else y2 if j == 2 else y3
+        red += wy * _row(texture, y, left, 0, x0, x1, x2, x3)
+        green += wy * _row(texture, y, left, 1, x0, x1, x2, x3)
+        blue += wy * _row(texture, y, left, 2, x0, x1, x2, x3)
+        alpha += wy * _row(texture, y, left, 3, x0, x1, x2, x3)
+    alpha = min(np.float32(1.0), max(zero, alpha))
+    red = min(alpha, max(zero, red))
+    return red, min(alpha, max(zero, green)), min(alpha, max(zero, blue)), alpha
+
+
+@njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+def _row(
+    texture: Array, y: int, x: int, c: int, x0: float, x1: float, x2: float, x3: float
+) -> float:
+    return (
+        x0 * texture[y, x - 1, c]
+        + x1 * texture[y, x, c]
+        + x2 * texture[y, x + 1, c]
+        + x3 * texture[y, x + 2, c]
+    )
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _taps(f: float) -> tuple[float, float, float, float]:
+    """The four Catmull-Rom weights for a place f in [0, 1) after the second tap."""
+    half, one = np.float32(0.5), np.float32(1.0)
+    two, three = np.float32(2.0), np.float32(3.0)
+    return (
+        half * f * (f * (two - f) - one),
+        half * (f * f * (three * f - two - three) + two),
+        half * f * (f * (two + two - three * f) + one),
+        half * f * f * (f - one),
+    )
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -173,7 +186,6 @@ def paint(
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
     """Fills the sheet (h, w, 4) with what the samples (2h, 2w, 3) of the texture show, averaged per pixel."""
-    sample, colour = np.empty(4, np.float32), np.empty(4, np.float32)
     for y in range(sheet.shape[0]):
         for x in range(sheet.shape[1]):
             if before[y, x, 3] > 0.998:
@@ -183,9 +195,9 @@ def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
             u_low, u_high, v_low, v_high = 1e9, -1e9, 1e9, -1e9
             for j in range(_SUB):
                 for i in range(_SUB):
-                    one = samples[y * _SUB + j, x * _SUB + i]
-                    if one[0] < _NOTHING:
-                        u, v = one[1], one[2]
+                    row, column = y * _SUB + j, x * _SUB + i
+                    if samples[row, column, 0] < _NOTHING:
+                        u, v = samples[row, column, 1], samples[row, column, 2]
                         count += 1
                         u_sum, v_sum = u_sum + u, v_sum + v
                         u_low, u_high = min(u_low, u), max(u_high, u)
@@ -193,20 +205,20 @@ def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
             if count == 0:
                 continue
             if u_high - u_low < _SAME and v_high - v_low < _SAME:
-                _cubic(texture, u_sum / count, v_sum / count, colour)
-                share = count / (_SUB * _SUB)
+                red, green, blue, alpha = _cubic(texture, u_sum / count, v_sum / count)
+                share = np.float32(count / (_SUB * _SUB))
             else:
-                colour[:] = 0.0
+                red, green, blue, alpha = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
                 for j in range(_SUB):
                     for i in range(_SUB):
-                        one = samples[y * _SUB + j, x * _SUB + i]
-                        if one[0] < _NOTHING:
-                            _cubic(texture, one[1], one[2], sample)
-                            for c in range(4):
-                                colour[c] += sample[c]
-                share = 1.0 / (_SUB * _SUB)
-            for c in range(4):
-                sheet[y, x, c] = share * colour[c]
+                        row, column = y * _SUB + j, x * _SUB + i
+                        if samples[row, column, 0] < _NOTHING:
+                            u, v = samples[row, column, 1], samples[row, column, 2]
+                            r, g, b, a = _cubic(texture, u, v)
+                            red, green, blue, alpha = red + r, green + g, blue + b, alpha + a
+                share = np.float32(1 / (_SUB * _SUB))
+            sheet[y, x, 0], sheet[y, x, 1] = share * red, share * green
+            sheet[y, x, 2], sheet[y, x, 3] = share * blue, share * alpha
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
