@@ -90,15 +90,14 @@ def warping_error(frames: Iterable[Array]) -> float:
     Needs no truth. Pixels whose way forth and back does not close within 1 px (occluded ones) are left
     out, after Lai et al., "Learning blind video temporal consistency", ECCV 2018.
     """
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # type: ignore[attr-defined]
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     errors: list[float] = []
     before: tuple[Array, Array] | None = None
     for frame in frames:
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         if before is not None:
             last, last_grey = before
-            back = flow.calc(grey, last_grey, None)
-            forth = flow.calc(last_grey, grey, None)
+            back, forth = _flow(finder, grey, last_grey), _flow(finder, last_grey, grey)
             closes = np.linalg.norm(back + _moved(forth, back), axis=-1) < 1
             if closes.any():
                 warped = _moved(last, back)
@@ -106,6 +105,17 @@ def warping_error(frames: Iterable[Array]) -> float:
                 errors.append(float(wrong[closes].mean()))
         before = frame, grey
     return float(np.mean(errors)) if errors else float("nan")
+
+
+def _flow(finder: cv2.DISOpticalFlow, grey: Array, other: Array) -> Array:
+    """Where each pixel is in the other picture, less its own place, (H, W, 2)."""
+    height, width = grey.shape
+    # OpenCV's DIS crashes on tiny and on slender pictures.
+    below, right = max(64, width // 2) - height, max(64, height // 2) - width
+    border = (0, max(0, below), 0, max(0, right))
+    a, b = (cv2.copyMakeBorder(g, *border, cv2.BORDER_REPLICATE) for g in (grey, other))
+    found = finder.calc(a, b, np.zeros((*a.shape, 2), np.float32))
+    return np.asarray(found[:height, :width])
 
 
 def _moved(picture: Array, flow: Array) -> Array:

@@ -100,3 +100,9 @@ def test_moving_a_picture_is_no_warping_error_but_blinking_is() -> None:
     assert motion.warping_error([base] * 3) == pytest.approx(0, abs=0.5)
     assert motion.warping_error(moving) < 8
     assert motion.warping_error(blinking) > 15
+
+
+@pytest.mark.parametrize("size", [(6, 6), (12, 96), (96, 12)])
+def test_tiny_and_slender_pictures_can_be_measured(size: tuple[int, int]) -> None:
+    crop = textured()[: size[0], : size[1]]
+    assert motion.warping_error([crop] * 3) == pytest.approx(0, abs=0.5)
