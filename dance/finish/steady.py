@@ -57,8 +57,7 @@ def _hold(
     if box is None:
         return layer, flicker
     height, width = box[0].stop - box[0].start, box[1].stop - box[1].start
-    scale = min(1.0, _FLOW_HEIGHT / height)
-    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    size = _flow_size(height, width)
     new, old = _small(layer, box, size), _small(past, box, size)
     start = _pose_flow(layer.moment.pose, past.moment.pose, box, size)
     flow, trust = _motion(new, old, start, 8 + 2 * flicker, finder)
@@ -86,6 +85,13 @@ def _hold(
     # Straight colours are mixed by how much of them is seen: where only the past is seen they are the past's.
     mixed[box] = cv2.blendLinear(rgb, carried, (1 - own) * (alpha + 1e-3), own * carried_alpha)
     return replace(layer, rgb=mixed, alpha=held), flicker
+
+
+def _flow_size(height: int, width: int) -> tuple[int, int]:
+    """The (w, h) of the pictures the flow is found in: small, and never slender or tiny, where OpenCV's DIS crashes."""
+    scale = min(1.0, _FLOW_HEIGHT / height, 2 * _FLOW_HEIGHT / width)
+    high, wide = round(height * scale), round(width * scale)
+    return max(wide, -(-high // 2), 64), max(high, -(-wide // 2), 64)
 
 
 def _carried(picture: Array, where: Array) -> Array:

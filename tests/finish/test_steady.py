@@ -198,3 +198,23 @@ def test_something_that_appears_is_there_at_once() -> None:
         layers[i] = replace(layers[i], rgb=rgb)
     out = list(steady(layers, FIRM))
     assert out[4].rgb[66:84, 51:69].mean() > 240
+
+
+@pytest.mark.parametrize("picture", [(2, 2), (16, 300), (300, 16), (33, 591)])
+@pytest.mark.parametrize("person", [(1, 1), (3, 280), (280, 3), (12, 12)])
+def test_tiny_and_slender_persons_and_pictures_do_no_harm(
+    picture: tuple[int, int], person: tuple[int, int]
+) -> None:
+    """OpenCV's flow crashes on slender pictures, so it must never be given any."""
+    random = np.random.default_rng(0)
+    layers = []
+    for i in range(3):
+        alpha = np.zeros(picture, np.float32)
+        y, x = random.integers(0, picture)
+        alpha[y : y + person[0], x : x + person[1]] = 1
+        xy = random.normal(30, 50, (133, 2)).astype(np.float32)
+        moment = Moment(Pose(xy, np.ones(133, np.float32)), Fraction(i, 25))
+        rgb = random.integers(0, 255, (*picture, 3)).astype(np.uint8)
+        layers.append(Layer(rgb, alpha, moment))
+    assert len(list(steady(layers, FIRM))) == 3
+    assert len(list(steady([replace(layer, alpha=None) for layer in layers], FIRM))) == 3
