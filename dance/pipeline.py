@@ -12,6 +12,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator as Generation
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +27,7 @@ from pydantic import Field
 import dance
 from dance import picture, plugins, sheets, video
 from dance.config import Options, Plugin, check
-from dance.finish import compose, face, steady
+from dance.finish import compose, face, steady, sunlight
 from dance.finish.compose import ComposeOptions
 from dance.finish.face import FaceOptions
 from dance.finish.steady import SteadyOptions
@@ -158,13 +159,13 @@ def make_video(
     kept: list[Moment] = []
     with ExitStack() as stack:
         if extras.poses is not None:
-            moments = recorded(extras.poses, driver, person.size)
+            source_of_poses = recorded(extras.poses, driver, person.size)
         else:
-            moments = retargeted(
+            source_of_poses = retargeted(
                 config, driver, info, person,
                 device=device, live=live, seen=seen, notes=notes, on_progress=on_progress,
             )  # fmt: skip
-        stack.enter_context(closing(moments))
+        moments: Iterator[Moment] = stack.enter_context(closing(source_of_poses))
         if not live:
             track = Track.gather(moments, person.size)
             follow.require_found(track, driver)
@@ -255,9 +256,9 @@ def check_paths(
         if any(_same(path, other) for other in (*inputs, *outputs[:i])):
             raise InputError(f"{path}: is given twice; every output needs a name of its own")
     video.check_output(output, config.output.encoding, overwrite=overwrite)
-    for path in (extras.preview, extras.compare):
-        if path is not None:
-            video.check_output(path, video.Encoding(), overwrite=overwrite)
+    for sheet in (extras.preview, extras.compare):
+        if sheet is not None:
+            video.check_output(sheet, video.Encoding(), overwrite=overwrite)
     if extras.save_poses is not None:
         tracks.check_output(extras.save_poses, overwrite=overwrite)
     background = config.compose.background
@@ -316,7 +317,7 @@ def retargeted(
     seen: list[Moment],
     notes: list[str],
     on_progress: OnProgress,
-) -> Iterator[Moment]:
+) -> Generation[Moment, None, None]:
     """The driver's poses, one per frame, followed, smoothed (`seen` keeps these) and made the person's own."""
     options = config.retarget
     if config.compose.background == "driver" and "place" not in options.model_fields_set:
@@ -336,7 +337,7 @@ def retargeted(
         )  # fmt: skip
 
 
-def recorded(poses: Path, driver: Path, size: Size) -> Iterator[Moment]:
+def recorded(poses: Path, driver: Path, size: Size) -> Generation[Moment, None, None]:
     """The poses of a file, one per driver frame, in the result's pixels."""
     times = [frame.time for frame in video.read(driver, size=(2, 2))]
     yield from tracks.load(poses, times=times, size=size)
@@ -366,7 +367,10 @@ def finished(
     elif kind == "file":
         behind = partial(_opened, Path(config.compose.background))
     layers = face.refine(steady.steady(layers, config.steady), person, config.face)
-    yield from compose.compose(layers, config.compose, plate=person.plate, behind=behind)
+    light = sunlight.learn(person) if kind == "source" else None
+    yield from compose.compose(
+        layers, config.compose, plate=person.plate, behind=behind, light=light
+    )
 
 
 def provenance(config: VideoConfig) -> dict[str, str]:

@@ -12,7 +12,9 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from dance.config import Options
+from dance.finish import sunlight
 from dance.finish.shadow import cast, follow_floor
+from dance.finish.sunlight import Light
 from dance.types import Array, Frame, InputError, Layer, Size
 
 Kind = Literal["source", "driver", "transparent", "colour", "file"]
@@ -66,7 +68,7 @@ class ComposeOptions(Options):
     """What is behind the person.
 
     background: source (the source's place without the person), driver, transparent, a colour, or the path of a picture or video.
-    shadow: darkness of the soft shadow under the feet, 0 for none; never drawn on a colour or on nothing, so that keying stays clean.
+    shadow: darkness of the soft shadow under the feet, 0 for none, and then none is cast by the source's light either; never drawn on a colour or on nothing, so that keying stays clean.
     """
 
     background: Annotated[str, AfterValidator(_checked)] = "source"
@@ -79,12 +81,14 @@ def compose(
     *,
     plate: Array,
     behind: Behind | None = None,
+    light: Light | None = None,
 ) -> Iterator[Frame]:
     """One frame per layer, at its time: the person over the background, which fills the layer's size (cropped, not squeezed).
 
     plate: (H, W, 3) uint8, for "source".
     behind: for "driver" its frames, one per layer in order; for a file its one picture or its frames, shown by
     time from the first layer on. Given as a function that opens them anew they are repeated to the end, otherwise the last one stays.
+    light: whose shadow the person casts on the floor, for "source".
     "transparent" gives frames with alpha and straight (not premultiplied) colours.
     Raises InputError where the generator has drawn a background of its own and another one is asked for.
     """
@@ -105,6 +109,8 @@ def compose(
             rgb = background.copy()
             if shadow > 0:
                 floor = follow_floor(floor, layer.moment)
+                if light is not None and floor is not None and wanted == "source":
+                    sunlight.cast(rgb, layer.alpha, light, floor)
                 cast(rgb, layer.moment.pose, floor, shadow)
             put_over(rgb, layer.rgb, layer.alpha)
             yield Frame(rgb, time, index)

@@ -63,8 +63,7 @@ def _hold(
     flow, trust = _motion(new, old, start, 8 + 2 * flicker, finder)
 
     flow = flow * np.array([width / size[0], height / size[1]], np.float32)
-    where = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
-    where += _pixels(height, width)
+    where = _places(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
     rgb = np.ascontiguousarray(layer.rgb[box])
     carried = _carried(past.rgb[box], where)
     flicker = 0.8 * flicker + 0.2 * _flicker(rgb, carried, trust)
@@ -150,7 +149,7 @@ def _motion(
     height, width = new.shape
     flow = finder.calc(new, old, start.copy())
     back = finder.calc(old, new, -start)
-    where = flow + _pixels(height, width)
+    where = _places(flow)
     returned = flow + _carried(back, where)
     # After Sundaram et al. (2010): a tolerance that grows with the motion.
     strays = _squared(returned) / (0.5 + 0.02 * _squared(flow))
@@ -200,8 +199,9 @@ def _small(layer: Layer, box: tuple[slice, slice], size: tuple[int, int]) -> Arr
     return np.asarray(cv2.blendLinear(grey, np.full_like(grey, _GREY), alpha, 1 - alpha))
 
 
-def _pixels(height: int, width: int) -> Array:
-    """The (x, y) of every pixel, (H, W, 2) float32."""
-    x = np.broadcast_to(np.arange(width, dtype=np.float32), (height, width))
-    y = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], (height, width))
-    return np.stack([x, y], -1)
+def _places(flow: Array) -> Array:
+    """Where a (H, W, 2) field of moves leads from each pixel's own (x, y)."""
+    places = flow.copy()
+    places[..., 0] += np.arange(flow.shape[1], dtype=np.float32)
+    places[..., 1] += np.arange(flow.shape[0], dtype=np.float32)[:, None]
+    return places

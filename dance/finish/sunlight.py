@@ -56,15 +56,19 @@ def learn(person: Person) -> Light | None:
             inside = cast[free]
             fit = _correlation(inside, dark[free])
             if fit > best:
-                strength = float(np.median(dark[free][inside > 0.8])) if (inside > 0.8).any() else 0
+                # A shadow is soft: its darkest quarter is the whole of what the light gives.
+                core = dark[free][inside > 0.8]
+                strength = float(np.quantile(core, 0.75)) if len(core) else 0.0
                 best, light = fit, Light(float(aside), float(down), strength)
-    return light if light is not None and light.strength > 0.05 else None
+    return light if light is not None and light.strength > 0.1 else None
 
 
 def cast(rgb: Array, alpha: Array, light: Light, floor: Floor) -> None:
     """Darkens the picture (H, W, 3) uint8, in place, where the shadow of the person `alpha` (H, W) falls."""
     height, width = alpha.shape
-    half = cv2.resize(alpha, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
+    half = cv2.resize(
+        alpha, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA
+    )
     shadow = _cast(half, light, Floor(floor.row / 2, floor.leg / 2, floor.time))
     blurred = cv2.GaussianBlur(shadow, (0, 0), max(0.8, 0.01 * floor.leg))
     rows, columns = np.flatnonzero(blurred.any(1)), np.flatnonzero(blurred.any(0))
