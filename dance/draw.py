@@ -83,11 +83,11 @@ def text(
 ) -> Array:
     """The picture with white outlined words, their top left corner at `at` (x, y) inside a margin.
 
-    height: of a capital letter in pixels; by default one 40th of the picture's height, at least 9. Words too long for
+    height: of a capital letter in pixels; by default one 36th of the picture's height, at least 11. Words too long for
     the picture are set smaller. Letters beyond ASCII, which not every OpenCV can draw, become "?".
     """
     out = np.ascontiguousarray(rgb).copy()
-    letters = height or max(9, round(out.shape[0] / 40))
+    letters = height or max(11, round(out.shape[0] / 36))
     margin = letters // 2
     ink = _lettering(words.encode("ascii", "replace").decode(), letters)
     room = out.shape[1] - at[0] - 2 * margin
