@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from dance.types import Array, Size
+
+Number = Any  # a number of any width: float32 stays float32 in compiled code
 
 _SUB = 2  # samples per pixel along each axis
 _NOTHING = np.float32(1e30)
@@ -34,7 +37,7 @@ class Canvas:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _cubic(texture: Array, u: float, v: float) -> tuple[float, float, float, float]:
+def _cubic(texture: Array, u: Number, v: Number) -> tuple[Number, Number, Number, Number]:
     """The texture (h, w, 4) at (u, v) by Catmull-Rom interpolation, transparent outside."""
     height, width = texture.shape[0], texture.shape[1]
     zero = np.float32(0.0)
@@ -59,8 +62,8 @@ def _cubic(texture: Array, u: float, v: float) -> tuple[float, float, float, flo
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
 def _row(
-    texture: Array, y: int, x: int, c: int, x0: float, x1: float, x2: float, x3: float
-) -> float:
+    texture: Array, y: int, x: int, c: int, x0: Number, x1: Number, x2: Number, x3: Number
+) -> Number:
     return (
         x0 * texture[y, x - 1, c]
         + x1 * texture[y, x, c]
@@ -70,7 +73,7 @@ def _row(
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _taps(f: float) -> tuple[float, float, float, float]:
+def _taps(f: Number) -> tuple[Number, Number, Number, Number]:
     """The four Catmull-Rom weights for a place f in [0, 1) after the second tap."""
     half, one = np.float32(0.5), np.float32(1.0)
     two, three = np.float32(2.0), np.float32(3.0)
@@ -191,7 +194,8 @@ def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
             if before[y, x, 3] > 0.998:
                 continue
             count = 0
-            u_sum, v_sum = 0.0, 0.0
+            u_sum: Number = 0.0
+            v_sum: Number = 0.0
             u_low, u_high, v_low, v_high = 1e9, -1e9, 1e9, -1e9
             for j in range(_SUB):
                 for i in range(_SUB):
@@ -206,7 +210,7 @@ def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
                 continue
             if u_high - u_low < _SAME and v_high - v_low < _SAME:
                 red, green, blue, alpha = _cubic(texture, u_sum / count, v_sum / count)
-                share = np.float32(count / (_SUB * _SUB))
+                share: Number = np.float32(count / (_SUB * _SUB))
             else:
                 red, green, blue, alpha = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
                 for j in range(_SUB):

@@ -261,7 +261,7 @@ def _flip(rest: Rest, figure: Figure, side: int, before: bool) -> bool:
     """Whether a foot is mirrored: turning it as it is would go too far."""
     turn, mirrored = foot_turns(rest, figure, side)
     limit = np.radians(60 if before else 85)
-    return abs(turn) > limit and abs(mirrored) < abs(turn)
+    return bool(abs(turn) > limit and abs(mirrored) < abs(turn) - np.radians(30))
 
 
 def _depths(figure: Figure, torso: float) -> Array:
@@ -316,14 +316,17 @@ def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> None
             continue
         rig, stance = parts[part].rig, parts[part].stance
         mesh = rig.meshes[part]
+        flipped = part in _FEET and stance.flips[_FEET.index(part)]
+        if flipped:
+            # Between a shin and a mirrored foot all is folded flat: the fold is kept short.
+            sharp = mesh.weights**12
+            mesh = replace(mesh, weights=sharp / sharp.sum(1, keepdims=True))
         xy, depth = _place(mesh, rig.mirrored if stance.back else rig.rest, parts[part].motion)
         level = int(np.clip(np.floor(np.log2(1.2 / max(stance.scale, 1e-3))), 0, 3))
         uv = (mesh.uv + 0.5) / 2**level - 0.5
         # Triangles that face away are hidden; in the mirror image they turn the other way, but not
         # those of a closed mesh, which is turned round. A mirrored foot has both kinds.
-        facing_sign = -1 if stance.back and not mesh.closed else 1
-        if part in _FEET and stance.flips[_FEET.index(part)]:
-            facing_sign = 0
+        facing_sign = 0 if flipped else -1 if stance.back and not mesh.closed else 1
         paint(
             canvas.picture, canvas.samples, canvas.sheet, mesh.textures[level],
             xy.astype(np.float32), depth.astype(np.float32), uv.astype(np.float32), mesh.triangles,
