@@ -105,11 +105,8 @@ def _carried(picture: Array, where: Array) -> Array:
 def _flicker(new: Array, old: Array, trust: Array) -> float:
     """The typical difference in levels of two matched pictures, where the match can be trusted."""
     size = (new.shape[1] // 3 + 1, new.shape[0] // 3 + 1)
-    a, b, sure = (
-        cv2.resize(x, size, interpolation=cv2.INTER_NEAREST)
-        for x in (new[..., 1], old[..., 1], trust)
-    )
-    differs = cv2.absdiff(a, b)[sure > 0.3]
+    a, b, sure = (cv2.resize(x, size, interpolation=cv2.INTER_NEAREST) for x in (new, old, trust))
+    differs = cv2.absdiff(a, b)[..., 1][sure > 0.3]
     return max(_CLEAN, float(np.median(differs)) if differs.size else _CLEAN)
 
 
@@ -192,11 +189,17 @@ def _pose_flow(a: Pose, b: Pose, box: tuple[slice, slice], size: tuple[int, int]
 def _small(layer: Layer, box: tuple[slice, slice], size: tuple[int, int]) -> Array:
     """The box of the layer over grey, one channel, (h, w) uint8 of `size` (w, h)."""
     grey = cv2.cvtColor(layer.rgb[box], cv2.COLOR_RGB2GRAY)
-    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    grey = _shrunk(grey, size)
     if layer.alpha is None:
-        return np.asarray(grey)
-    alpha = cv2.resize(layer.alpha[box], size, interpolation=cv2.INTER_AREA)
+        return grey
+    alpha = _shrunk(layer.alpha[box], size)
     return np.asarray(cv2.blendLinear(grey, np.full_like(grey, _GREY), alpha, 1 - alpha))
+
+
+def _shrunk(picture: Array, size: tuple[int, int]) -> Array:
+    """The picture (H, W) in another size (w, h); several times as fast as averaging over exact areas."""
+    wide = max(1, round(picture.shape[0] / size[1]))
+    return np.asarray(cv2.resize(cv2.blur(picture, (wide, wide)), size))
 
 
 def _places(flow: Array) -> Array:
