@@ -375,7 +375,7 @@ def finished(
 
 def provenance(config: VideoConfig) -> dict[str, str]:
     """What made the file: the resolved config and the versions, as metadata for the container."""
-    packages = ("torch", "numpy", "av", "opencv-python-headless", "ai-edge-litert", "kornia")
+    packages = ("torch", "numpy", "av", "opencv-python-headless", "ai-edge-litert", "numba")
     versions = {name: importlib.metadata.version(name) for name in packages}
     versions |= {"dance": dance.__version__, "python": platform.python_version()}
     return {
