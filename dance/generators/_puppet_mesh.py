@@ -80,7 +80,7 @@ def build_meshes(rgb: Array, alpha: Array, rest: Rest, parts: Parts) -> list[Mes
     at = np.ix_(np.minimum(grid_y, alpha.shape[0] - 1), np.minimum(grid_x, alpha.shape[1] - 1))
     nodes = np.stack(np.meshgrid(grid_x, grid_y), -1).astype(np.float64)
     label = parts.label[at]
-    weights = _diffuse(_hard_weights(nodes, label, rest), label, nodes, rest, parts, step)
+    weights = _diffuse(_hard_weights(nodes, label, rest), at, nodes, rest, parts, step)
     trunk, head = _relief(nodes, np.where(alpha > 0.5, parts.label, -1), rest, step)
     meshes = []
     for part, segments in enumerate(PARTS):
@@ -151,6 +151,12 @@ def _shares(rest: Rest, parts: Parts) -> list[Array]:
                 )
                 reached &= np.abs(aside) < 1.15 * parts.radius[one]
             shares[part] |= reached
+    if parts.skirt.any():
+        size = 2 * round(0.25 * rest.torso) + 1
+        for side, part in ((0, 4), (1, 8)):
+            own = ((parts.label == segment(side, THIGH)) & parts.skirt).astype(np.uint8)
+            near = cv2.dilate(own, np.ones((1, size), np.uint8)) > 0
+            shares[part] |= near & parts.skirt
     return shares
 
 
@@ -198,14 +204,20 @@ def _hard_weights(nodes: Array, label: Array, rest: Rest) -> Array:
 
 
 def _diffuse(
-    weights: Array, label: Array, nodes: Array, rest: Rest, parts: Parts, step: int
+    weights: Array, at: tuple[Array, ...], nodes: Array, rest: Rest, parts: Parts, step: int
 ) -> Array:
-    """Smooths the weights inside the silhouette, across joints but not across mere contact."""
+    """Smooths the weights inside the silhouette, across joints but not across mere contact.
+
+    at: where the nodes are in the pictures.
+    """
+    label = parts.label[at]
     spread = np.where(label >= 0, parts.radius[np.maximum(label, 0)] * 0.5, 0.0) / step
     for side in (0, 1):
         spread[label == segment(side, UPPER)] = 0.1 * rest.torso / step
     spread[label == TRUNK] = 0.1 * rest.torso / step
     spread[label == HEAD] = 0.1 * rest.torso / step
+    skirt = parts.skirt[at]
+    spread[skirt] = 0.14 * rest.torso / step
     rounds = max(1, int(np.ceil(float(spread.max()) ** 2 / (2 * 0.2))))
     rate = 0.2 * (spread / max(float(spread.max()), 1e-6)) ** 2
     links = []
@@ -217,6 +229,12 @@ def _diffuse(
         for one, other, point, reach in _joints(rest, parts):
             pair = ((a == one) & (b == other)) | ((a == other) & (b == one))
             joined |= pair & (((here - point) ** 2).sum(-1) < (1.3 * reach) ** 2)
+        joined |= (
+            (a >= 0)
+            & (b >= 0)
+            & skirt[: label.shape[0] - dy, : label.shape[1] - dx]
+            & skirt[dy:, dx:]
+        )
         flow = np.where(
             joined, np.minimum(rate[: rate.shape[0] - dy, : rate.shape[1] - dx], rate[dy:, dx:]), 0
         )

@@ -59,11 +59,13 @@ class Parts:
 
     label: (h, w) int8, -1 outside.  radius: (14,) half width of every segment in pixels.
     present: (14,) bool, whether the segment's bone is seen in the picture.
+    skirt: (h, w) bool, the thighs' pixels that are one piece of cloth.
     """
 
     label: Array
     radius: Array
     present: Array
+    skirt: Array
 
 
 def cut(rgb: Array, alpha: Array, rest: Rest) -> Parts:
@@ -82,7 +84,7 @@ def cut(rgb: Array, alpha: Array, rest: Rest) -> Parts:
     label[~domain] = -1
     _trim(label, colour, figure, torso, radius)
     _drop_crumbs(label)
-    return Parts(label, radius, present)
+    return Parts(label, radius, present, _skirt(label, colour, inside, figure, torso))
 
 
 def _present(figure: Figure) -> Array:
@@ -227,6 +229,41 @@ def _seeds(
     return seeds
 
 
+def _skirt(label: Array, colour: Array, inside: Array, figure: Figure, torso: float) -> Array:
+    """The thighs above the hem of a skirt or coat, else nothing.
+
+    Where the thighs touch, cloth that ends on both sides of the seam at once is one piece: what
+    follows below is skin, other cloth or background. Trousers go on below.
+    """
+    height, width = label.shape
+    nothing = np.zeros((height, width), bool)
+    left, right = segment(0, THIGH), segment(1, THIGH)
+    touch = np.isin(label[:, :-1], (left, right)) & np.isin(label[:, 1:], (left, right))
+    touch &= (label[:, :-1] != label[:, 1:]) & inside[:, :-1] & inside[:, 1:]
+    ys, xs = np.nonzero(touch)
+    hips = (figure.xyz[LEFT_HIP, 1] + figure.xyz[RIGHT_HIP, 1]) / 2
+    if not len(ys) or ys.max() - hips < 0.3 * torso:
+        return nothing
+    hem, seam = int(ys.max()), int(xs[np.argmax(ys)])
+    ended = 0
+    for side in (-1, 1):
+        x = int(np.clip(seam + side * 0.09 * torso, 0, width - 1))
+        above = int(max(0, hem - 0.07 * torso))
+        change = []
+        for drop in (0.06, 0.1, 0.14, 0.18):
+            below = int(hem + drop * torso)
+            if below >= height:
+                return nothing
+            away = colour[below, x] - colour[above, x]
+            change.append(not inside[below, x] or float(np.sqrt((away**2).sum())) > 25)
+        ended += any(change[:2]) and change[-1]
+    if ended < 2:
+        return nothing
+    cloth = np.isin(label, (left, right))
+    cloth[hem + round(0.06 * torso) :] = False
+    return cloth
+
+
 def _trim(label: Array, colour: Array, figure: Figure, torso: float, radius: Array) -> None:
     """Takes from arms what is no arm: mattes often keep the background between an arm and the trunk.
 
@@ -246,13 +283,15 @@ def _trim(label: Array, colour: Array, figure: Figure, torso: float, radius: Arr
             along = (xs - a[0]) * axis[0] + (ys - a[1]) * axis[1]
             beside = np.abs((ys - a[1]) * axis[0] - (xs - a[0]) * axis[1])
             place = np.clip((along / length * 12).astype(int), 0, 11)
+            # What is farther off hangs from the hand, like a bag.
+            at_hand = (beside < 3 * half) & (along < 1.5 * length)
             tint = colour[ys, xs] * np.array([0.3, 1.0, 1.0], np.float32)
             core = beside < 0.6 * half
             strange = np.zeros(len(ys), bool)
             for k in range(12):
                 near = core & (np.abs(place - k) <= 1)
                 if near.sum() >= 8:
-                    here = (place == k) & (beside > half)
+                    here = (place == k) & (beside > half) & at_hand
                     away = tint[here] - np.median(tint[near], 0)
                     strange[here] = np.sqrt((away**2).sum(1)) > _STRANGE
             cut_off: Array = np.zeros(label.shape, np.uint8)

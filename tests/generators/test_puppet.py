@@ -179,6 +179,37 @@ def test_the_edge_of_the_person_carries_no_background(person: Person) -> None:
     assert grey[edge].mean() < 0.05
 
 
+@pytest.mark.parametrize("skirt", [True, False])
+def test_a_skirt_stays_one_piece_over_parted_legs_and_trousers_do_not(skirt: bool) -> None:
+    together = bent(
+        standing(),
+        {
+            sk.LEFT_HIP: (79, 96), sk.LEFT_KNEE: (81, 130), sk.LEFT_ANKLE: (81, 162), sk.LEFT_BIG_TOE: (82, 171),
+            sk.RIGHT_HIP: (65, 96), sk.RIGHT_KNEE: (63, 130), sk.RIGHT_ANKLE: (63, 162), sk.RIGHT_BIG_TOE: (62, 171),
+        },
+    )  # fmt: skip
+    rgb, matte = draw_person(together)
+    if skirt:
+        rgb[96:122, 56:89] = (230, 200, 40)
+        matte[96:122, 56:89] = 1
+    person = Person(
+        [View(Frame(rgb), together, matte)],
+        np.full((*SIZE, 3), 128, np.uint8),
+        Track([together], [Fraction(0)], SIZE),
+    )
+    parted = bent(
+        together,
+        {
+            sk.LEFT_KNEE: (96, 128), sk.LEFT_ANKLE: (104, 158), sk.LEFT_BIG_TOE: (108, 167),
+            sk.RIGHT_KNEE: (48, 128), sk.RIGHT_ANKLE: (40, 158), sk.RIGHT_BIG_TOE: (36, 167),
+        },
+    )  # fmt: skip
+    _, alpha = _draw(person, [parted])
+    between = alpha[0, 112:118, 70:75].mean()
+    assert between > 0.9 if skirt else between < 0.5
+    assert alpha[0, 138:160, 70:75].max() < 0.1
+
+
 def test_of_two_views_the_likelier_one_is_drawn_and_they_blend_into_each_other() -> None:
     down = standing()
     up = bent(
