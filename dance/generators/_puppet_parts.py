@@ -292,8 +292,11 @@ def _trim(label: Array, colour: Array, figure: Figure, torso: float, radius: Arr
                 near = core & (np.abs(place - k) <= 1)
                 if near.sum() >= 8:
                     here = (place == k) & (beside > half) & at_hand
-                    away = tint[here] - np.median(tint[near], 0)
-                    strange[here] = np.sqrt((away**2).sum(1)) > _STRANGE
+                    usual = np.median(tint[near], 0)
+                    # Patterned cloth has no colour of its own: nothing is strange to it.
+                    spread = float(np.median(np.sqrt(((tint[near] - usual) ** 2).sum(1))))
+                    away = np.sqrt(((tint[here] - usual) ** 2).sum(1))
+                    strange[here] = away > max(_STRANGE, 3 * spread)
             cut_off: Array = np.zeros(label.shape, np.uint8)
             cut_off[ys[strange], xs[strange]] = 1
             # Thin rims are soft edges, not background.
