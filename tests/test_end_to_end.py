@@ -107,9 +107,7 @@ def test_uneven_times_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_clips_around_the_chunk_length_work(count: int, tmp_path: Path) -> None:
     driver = clip(tmp_path / "driver.mp4", count)
-    report = pipeline.make_video(
-        options("chunk=4"), driver, demo.SOURCE, tmp_path / "out.mp4"
-    )
+    report = pipeline.make_video(options("chunk=4"), driver, demo.SOURCE, tmp_path / "out.mp4")
     assert report.frames == count == len(times(tmp_path / "out.mp4"))
 
 
@@ -203,5 +201,3 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(done.stderr.splitlines()) == 1
     assert named in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
