@@ -320,7 +320,10 @@ def retargeted(
 ) -> Generation[Moment, None, None]:
     """The driver's poses, one per frame, followed, smoothed (`seen` keeps these) and made the person's own."""
     options = config.retarget
-    if compose.kind(config.compose.background) == "driver" and "place" not in options.model_fields_set:
+    if (
+        compose.kind(config.compose.background) == "driver"
+        and "place" not in options.model_fields_set
+    ):
         # On the driver's own background the person belongs where the driver danced.
         options = options.model_copy(update={"place": "driver"})
     with (
