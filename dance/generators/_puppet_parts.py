@@ -296,7 +296,7 @@ def _trim(label: Array, colour: Array, figure: Figure, torso: float, radius: Arr
                     # Patterned cloth has no colour of its own: nothing is strange to it.
                     spread = float(np.median(np.sqrt(((tint[near] - usual) ** 2).sum(1))))
                     away = np.sqrt(((tint[here] - usual) ** 2).sum(1))
-                    strange[here] = away > max(_STRANGE, 3 * spread)
+                    strange[here] = away > max(_STRANGE, 2 * spread)
             cut_off: Array = np.zeros(label.shape, np.uint8)
             cut_off[ys[strange], xs[strange]] = 1
             # Thin rims are soft edges, not background.
