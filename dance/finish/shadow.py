@@ -79,9 +79,13 @@ def cast(rgb: Array, pose: Pose, floor: Floor | None, strength: float) -> None:
         away = ((x - spot_x) / radius) ** 2 + (((y - spot_y) / (radius * _FLAT)) ** 2)[:, None]
         # Bell-shaped, and exactly nothing at the radius: on a plain floor the smallest step would show.
         np.maximum(dark, weight * np.clip(1 - away, 0, 1) ** 2, out=dark)
-    light = 1 - strength * dark
-    under = np.ascontiguousarray(rgb[top:bottom, left:right])
-    rgb[top:bottom, left:right] = cv2.blendLinear(under, np.zeros_like(under), light, 1 - light)
+    darken(rgb[top:bottom, left:right], strength * dark)
+
+
+def darken(rgb: Array, dark: Array) -> None:
+    """Takes the share `dark` (H, W) in [0, 1] of its light from a picture or a part of one, in place."""
+    under = np.ascontiguousarray(rgb)
+    rgb[:] = cv2.blendLinear(under, np.zeros_like(under), 1 - dark, dark)
 
 
 def _spots(pose: Pose, floor: Floor) -> list[tuple[float, float, float, float]]:

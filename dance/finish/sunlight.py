@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dance.finish.shadow import Floor, follow_floor
+from dance.finish.shadow import Floor, darken, follow_floor
 from dance.types import Array, Moment, Person
 
 _ASIDE = np.arange(-2.4, 2.41, 0.1)
@@ -78,11 +78,7 @@ def cast(rgb: Array, alpha: Array, light: Light, floor: Floor) -> None:
     left, right = 2 * columns[0], min(width, 2 * columns[-1] + 2)
     part = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     dark = cv2.resize(part, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    under = np.ascontiguousarray(rgb[top:bottom, left:right])
-    left_over = 1 - light.strength * dark
-    rgb[top:bottom, left:right] = cv2.blendLinear(
-        under, np.zeros_like(under), left_over, 1 - left_over
-    )
+    darken(rgb[top:bottom, left:right], light.strength * dark)
 
 
 def _cast(alpha: Array, light: Light, floor: Floor) -> Array:
