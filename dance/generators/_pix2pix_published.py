@@ -1,0 +1,217 @@
+"""From the published classes' facts and key names to the networks here: pix2pixHD, Everybody Dance Now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+
+from dance.generators import _pix2pix as nets
+from dance.generators._pix2pix import Norm
+from dance.types import InputError
+
+ValueT = TypeVar("ValueT")
+
+UNET_LEVELS = 5  # whatever number the published class is given
+_PUBLISHED_ENCODER_WIDTH = 16
+
+
+def network(facts: Mapping[str, Any]) -> nn.Module:
+    """The published network with these constructor values, freshly initialised.
+
+    facts: names as published (input_nc, ngf, n_downsampling, num_D ...). The class is told by the names given;
+    `class` and names that change no tensor are ignored. Raises InputError for facts of no network known here.
+    """
+    batch = str(facts.get("norm", "instance")).lower().startswith("batch")
+    norm: Norm = "batch" if batch else "instance"
+    if "ndf" in facts:
+        patch: dict[str, Any] = {
+            "width": facts["ndf"],
+            "layers": facts["n_layers"],
+            "norm": norm,
+            "features": bool(facts.get("getIntermFeat", False)),
+            "sigmoid": bool(facts.get("use_sigmoid", False)),
+        }
+        if "num_D" in facts:
+            return nets.MultiscaleDiscriminator(
+                facts["input_nc"], scales=facts["num_D"], **patch
+            )
+        return nets.PatchDiscriminator(facts["input_nc"], **patch)
+    if "ngf" not in facts:
+        raise InputError(f"no network has the facts {', '.join(facts)}; ngf or ndf is needed")
+    ends = facts["input_nc"], facts["output_nc"]
+    width = facts["ngf"]
+    if "num_downs" in facts:
+        return nets.UNet(*ends, width=width, levels=UNET_LEVELS, norm=norm)
+    if "n_local_enhancers" in facts:
+        return nets.LocalEnhancer(
+            *ends,
+            width=width,
+            downs=facts["n_downsample_global"],
+            blocks=facts["n_blocks_global"],
+            enhancers=facts["n_local_enhancers"],
+            enhancer_blocks=facts["n_blocks_local"],
+            norm=norm,
+        )
+    downs = facts["n_downsampling"]
+    if "n_blocks" in facts:
+        return nets.GlobalGenerator(
+            *ends, width=width, downs=downs, blocks=facts["n_blocks"], norm=norm
+        )
+    return nets.FeatureEncoder(*ends, width=width, downs=downs, norm=norm)
+
+
+def rename(published: Mapping[str, ValueT]) -> dict[str, ValueT]:
+    """A published state dict of any of these networks under the names here; a pure function of the keys.
+
+    A key that belongs to no known layout keeps its name, so that a strict load lists it.
+    """
+    places = _places(published)
+    return {_place(key, places): value for key, value in published.items()}
+
+
+def _place(key: str, places: Mapping[str, str]) -> str:
+    module, _, leaf = key.rpartition(".")
+    return f"{places[module]}.{leaf}" if module in places else key
+
+
+def _places(keys: Iterable[str]) -> dict[str, str]:
+    """For the name of every published module that holds tensors, the name of ours."""
+    modules = sorted({key.rpartition(".")[0] for key in keys}, key=_natural)
+    convs = {key.rpartition(".")[0] for key in keys if key.endswith(".weight")}
+    first = modules[0] if modules else ""
+    if first.startswith("model.model."):
+        return _unet(modules)
+    if re.match(r"scale\d+_layer\d+\.|layer\d+\.", first):
+        return _discriminator_scales(modules)
+    if re.match(r"facemodel\.|model\d+\.\d+$", first) or "model.0" in modules:
+        return _discriminator(modules)
+    return _generator([m for m in modules if m in convs])
+
+
+def _natural(name: str) -> list[tuple[int, int | str]]:
+    """Sorts model.10 after model.9, and model. before model1_1."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(part)) if part.isdigit() else (0, part) for part in parts if part]
+
+
+def _generator(modules: list[str]) -> dict[str, str]:
+    """Global generator, local enhancer and feature encoder."""
+    groups: dict[str, list[str]] = {}
+    for module in modules:
+        groups.setdefault(module.partition(".")[0], []).append(module)
+    enhancers = sorted(
+        {int(m[1]) for g in groups if (m := re.fullmatch(r"model(\d+)_[12]", g))}
+    )
+    out = _straight(groups.get("model", []), "trunk", head=not enhancers)
+    for number in enhancers:
+        place = f"enhancers.{number - 1}"
+        inner = _convs(groups.get(f"model{number}_1", []))
+        for ours, found in zip(("stem", "down"), inner, strict=False):
+            out |= _pair(found, f"{place}.inner.{ours}")
+        rest = groups.get(f"model{number}_2", [])
+        blocks = [m for m in rest if ".conv_block." in m]
+        out |= _blocks(blocks, f"{place}.outer.blocks")
+        ups = _convs([m for m in rest if m not in blocks])
+        names = [f"{place}.outer.up"] + ["out"] * (number == enhancers[-1])
+        for ours, found in zip(names, ups, strict=False):
+            out |= _pair(found, ours)
+    return out
+
+
+def _straight(modules: list[str], trunk: str, *, head: bool) -> dict[str, str]:
+    """A trunk: convolutions down, residual blocks, convolutions up, and where it has one the head."""
+    blocks = [m for m in modules if ".conv_block." in m]
+    plain = _convs([m for m in modules if m not in blocks])
+    downs = (len(plain) - 1 - head) // 2
+    names = [
+        f"{trunk}.stem",
+        *(f"{trunk}.downs.{i}" for i in range(downs)),
+        *(f"{trunk}.ups.{i}" for i in range(len(plain) - 1 - head - downs)),
+        *["out"] * head,
+    ]
+    out = _blocks(blocks, f"{trunk}.blocks")
+    for ours, found in zip(names, plain, strict=False):
+        out |= _pair(found, ours)
+    return out
+
+
+def _blocks(modules: list[str], place: str) -> dict[str, str]:
+    """Residual blocks, told apart by the number in front of `conv_block`."""
+    by_block: dict[str, list[str]] = {}
+    for module in modules:
+        by_block.setdefault(module.partition(".conv_block.")[0], []).append(module)
+    out: dict[str, str] = {}
+    for i, inside in enumerate(by_block.values()):
+        for half, found in zip(("first", "second"), _convs(inside), strict=False):
+            out |= _pair(found, f"{place}.{i}.{half}")
+    return out
+
+
+def _convs(modules: list[str]) -> list[list[str]]:
+    """Modules grouped as [convolution] or [convolution, norm]: a norm stands directly behind its convolution."""
+    groups: list[list[str]] = []
+    for module in modules:
+        last = groups[-1][0] if groups else ""
+        if groups and len(groups[-1]) == 1 and _number(module) == _number(last) + 1:
+            groups[-1].append(module)
+        else:
+            groups.append([module])
+    return groups
+
+
+def _number(module: str) -> int:
+    return int(module.rpartition(".")[2])
+
+
+def _pair(found: list[str], place: str) -> dict[str, str]:
+    return {
+        module: f"{place}.{part}" for module, part in zip(found, ("conv", "norm"), strict=False)
+    }
+
+
+def _unet(modules: list[str]) -> dict[str, str]:
+    """The nested U-Net: each level's modules stand around the next level's."""
+    depths: dict[int, list[str]] = {}
+    for module in modules:
+        depths.setdefault(module.count("model."), []).append(module)
+    out: dict[str, str] = {}
+    for level, depth in enumerate(sorted(depths)):
+        # Down are the numbers up to 2, up those from 3 on (3 itself is up where nothing is nested in it).
+        downs = [m for m in depths[depth] if _number(m) < 3]
+        ups = [m for m in depths[depth] if _number(m) >= 3]
+        out |= _pair(downs, f"downs.{level}")
+        out |= _pair(ups, f"ups.{level}")
+    return out
+
+
+def _discriminator_scales(modules: list[str]) -> dict[str, str]:
+    """Several scales; the published numbers count from the coarsest."""
+    by_scale: dict[int, list[str]] = {}
+    for module in modules:
+        found = re.match(r"(?:scale|layer)(\d+)", module)
+        assert found is not None
+        by_scale.setdefault(int(found[1]), []).append(module)
+    out: dict[str, str] = {}
+    for number, inside in by_scale.items():
+        place = f"scales.{max(by_scale) - number}."
+        out |= {key: place + name for key, name in _discriminator(inside).items()}
+    return out
+
+
+def _discriminator(modules: list[str]) -> dict[str, str]:
+    """One scale: in one sequence (0, 2, 3, 5, 6 ...), or one sequence per layer (layer0.0, layer1.0, layer1.1 ...)."""
+    nested = re.compile(r"(?:scale\d+_layer|model)(\d+)\.(\d+)")
+    out: dict[str, str] = {}
+    if all(nested.fullmatch(m) for m in modules):
+        for module in modules:
+            found = nested.fullmatch(module)
+            assert found is not None
+            part = "norm" if found[2] == "1" else "conv"
+            out[module] = f"layers.{int(found[1])}.{part}"
+        return out
+    for i, found_pair in enumerate(_convs(modules)):
+        out |= _pair(found_pair, f"layers.{i}")
+    return out
