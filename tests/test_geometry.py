@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from figure import pose_at
 
 from dance import geometry as g
-from dance.types import Box, Region
+from dance.types import Box, Pose, Region
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,55 @@ def test_a_map_and_its_inverse_cancel() -> None:
     matrix = g.region_to_crop(Region(12, 34, 56, 0.7), 128)
     points = np.random.default_rng(0).uniform(-50, 200, (5, 7, 2))
     assert np.allclose(g.transform(g.transform(points, matrix), g.invert(matrix)), points)
+
+
+def dancers(places: list[tuple[float, float]], unit: float = 40) -> list[Pose]:
+    return [pose_at(x, y, unit) for x, y in places]
+
+
+def test_a_window_keeps_the_torso_in_its_place_wherever_the_person_stands() -> None:
+    poses = dancers([(200, 150), (260, 160), (320, 150)])
+    window = g.person_window(g.reach(poses, (300, 500)), (300, 500), 128)
+    looks = [window.look(pose) for pose in poses]
+    for look in looks:
+        assert np.allclose(g.torso_middle(look), window.anchor, atol=1e-3)
+        assert np.allclose(look.xy[:23], looks[0].xy[:23], atol=1e-3)
+    assert window.size[0] == 128 and window.size[1] % 32 == 0
+
+
+def test_a_window_shows_every_joint_and_wastes_little() -> None:
+    poses = dancers([(200, 150), (320, 150)])
+    window = g.person_window(g.reach(poses, (300, 500)), (300, 500), 128)
+    xy = window.look(poses[0]).xy[:23]
+    assert xy.min() > 0 and (xy.max(0) < np.array(window.size[::-1])).all()
+    assert np.ptp(xy[:, 1]) > 0.6 * window.size[0]
+
+
+def test_a_single_slip_does_not_make_everybody_small() -> None:
+    poses = dancers([(250, 150)]) * 400
+    xy = poses[0].xy.copy()
+    xy[9] = 2, 2
+    slipped = Pose(xy, poses[0].score)
+    assert g.reach([*poses, slipped], (300, 500)) == pytest.approx(
+        g.reach(poses, (300, 500)), abs=1e-6
+    )
+
+
+def test_what_lies_outside_the_picture_gets_no_room() -> None:
+    cut_off = dancers([(250, 260)])
+    assert g.reach(cut_off, (300, 500)).down == pytest.approx(300 - g.torso_middle(cut_off[0])[1])
+
+
+def test_the_face_box_is_about_the_nose_and_inside() -> None:
+    pose = pose_at(100, 100, 40)
+    top, bottom, left, right = g.face_box(pose, (200, 200), 32) or (0, 0, 0, 0)
+    assert bottom - top == right - left == 32
+    assert (
+        abs((left + right) / 2 - pose.xy[0, 0]) <= 1
+        and abs((top + bottom) / 2 - pose.xy[0, 1]) <= 1
+    )
+    assert g.face_box(pose_at(5, 100, 40), (200, 200), 32) == (46 - 16, 46 + 16, 0, 32)
+    assert g.face_box(pose_at(-90, 100, 40), (200, 200), 32) is None
+    hidden = pose.score.copy()
+    hidden[:5] = 0
+    assert g.face_box(Pose(pose.xy, hidden), (200, 200), 32) is None
