@@ -12,7 +12,7 @@ import os
 import queue
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ import numpy as np
 from dance.types import Array, InputError
 
 _CHATTER = threading.Lock()
+_MAGIC = b"TFL3"
 
 
 class Network:
@@ -30,18 +31,22 @@ class Network:
 
     path: a .tflite file.  workers: how many calls may run at the same time, each on one core; further
     calls wait for their turn. An interpreter is made only when that many calls are really under way.
+    without: shapes of outputs nobody will look at; they are left out, and so is what only they need.
     Raises InputError where the file is missing or no such network.
     """
 
-    def __init__(self, path: Path, *, workers: int = 1) -> None:
+    def __init__(
+        self, path: Path, *, workers: int = 1, without: Collection[tuple[int, ...]] = ()
+    ) -> None:
         if workers < 1:
             raise ValueError(f"workers must be 1 or more, got {workers}")
         self._path = path
+        self._content = _content(path, without)
         # Last in, first out: a lone caller always meets the same, warm interpreter.
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         for _ in range(workers - 1):
             self._idle.put(None)
-        first = _interpreter(path)
+        first = _interpreter(path, self._content)
         self._idle.put(first)
         self._workers = workers
         self._closed = False
@@ -60,7 +65,7 @@ class Network:
             if self._closed:
                 raise ValueError(f"the network {self._path.name} has been closed")
             if interpreter is None:
-                interpreter = _interpreter(self._path)
+                interpreter = _interpreter(self._path, self._content)
             for detail, value in zip(interpreter.get_input_details(), inputs, strict=True):
                 interpreter.set_tensor(
                     detail["index"], np.ascontiguousarray(value, detail["dtype"])
@@ -93,15 +98,42 @@ class Network:
         self.close()
 
 
-def _interpreter(path: Path) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
+def _content(path: Path, without: Collection[tuple[int, ...]]) -> bytes:
+    """The file's bytes, or those of the same network without these outputs and what only they need."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; give a .tflite network")
+    content = path.read_bytes()
+    # The file's identifier, which the format keeps behind the first offset.
+    if not without or content[4:8] != _MAGIC:
+        return content
+    import flatbuffers
+    from ai_edge_litert.schema_py_generated import ModelT
+
+    model = ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    outputs = [o for o in graph.outputs if tuple(graph.tensors[o].shape) not in without]
+    needed = {int(o) for o in outputs}
+    operators = []
+    # Stored in the order they run, so that from the end all that needs a tensor comes before what makes it.
+    for operator in reversed(graph.operators):
+        if needed.intersection(map(int, operator.outputs)):
+            operators.append(operator)
+            needed.update(map(int, operator.inputs))
+    graph.operators, graph.outputs = operators[::-1], np.array(outputs, np.int32)
+    # Signatures name all outputs; nothing here calls by them.
+    model.signatureDefs = None
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(model.Pack(builder), _MAGIC)
+    return bytes(builder.Output())
+
+
+def _interpreter(path: Path, content: bytes) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
     try:
         # One thread: for these small networks another call on the other core gains more than a second thread.
         with _without_chatter():
-            interpreter = Interpreter(model_path=str(path), num_threads=1)
+            interpreter = Interpreter(model_content=content, num_threads=1)
     except ValueError as error:
         raise InputError(f"{path}: is no whole .tflite network ({error})") from error
     with _without_chatter():

@@ -328,7 +328,7 @@ def retargeted(
         options = options.model_copy(update={"place": "driver"})
     with (
         closing(build_estimator(config.estimator, device)) as estimator,
-        closing(prefetch(video.read(driver), ahead=4)) as frames,
+        closing(prefetch(video.read(driver, quick=True), ahead=4)) as frames,
     ):
         watched = _told(frames, "poses", info.frames, on_progress)
         smoothed = smooth.smooth(

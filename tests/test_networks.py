@@ -65,3 +65,14 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path, content: bytes | Non
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"mine\.tflite"):
         Network(path)
+
+
+def test_outputs_nobody_wants_are_left_out_and_the_others_stay_the_same() -> None:
+    path = weights.mediapipe("pose_landmark_full.tflite")
+    picture = np.random.default_rng(0).random((1, 256, 256, 3), np.float32)
+    mask = (1, 256, 256, 1)
+    with Network(path) as whole, Network(path, without=[mask]) as less:
+        assert mask in whole.outputs
+        assert less.outputs == tuple(shape for shape in whole.outputs if shape != mask)
+        kept = [o for o in whole(picture) if o.shape != mask]
+        assert all(np.array_equal(a, b) for a, b in zip(kept, less(picture), strict=True))

@@ -17,6 +17,9 @@ from dance.pose.estimators._blaze_detect import region_between
 from dance.types import Array, Pose, Region, Size
 
 SIDE = 256
+MASK = (1, SIDE, SIDE, 1)
+"""The shape of the network's person mask."""
+
 _COUNT = 39  # 33 landmarks, then auxiliary ones: the first two give the next region
 _LANDMARKS = 33
 _PATCH = 7  # cells of the heat map a landmark is refined from
@@ -75,7 +78,8 @@ class Landmarks:
     """What the network says of one region.
 
     xy: (33, 2) picture pixels.  z: (33,) pixels from the mid-hip.  score: (33,) in [0, 1], visibility
-    x presence.  world: (33, 3) metres.  presence: that of the person.  mask: (256, 256) of the region.
+    x presence.  world: (33, 3) metres.  presence: that of the person.  mask: (256, 256) of the region,
+    before the sigmoid; None where the network was made without it.
     """
 
     xy: Array
@@ -85,7 +89,7 @@ class Landmarks:
     presence: float
     region: Region
     next_region: Region
-    mask: Array
+    mask: Array | None
 
 
 def to_crop(region: Region, side: int) -> Array:
@@ -115,7 +119,9 @@ def look(network: Network, rgb: Array, region: Region, *, mirror: bool = False) 
         other = _read(network(np.ascontiguousarray(picture[:, :, ::-1])))
         raw = (raw + _mirrored(other[0], SIDE)) / 2
         world = (world + _mirrored(other[1], 0)) / 2
-        presence, mask = (presence + other[2]) / 2, (mask + other[3][:, ::-1]) / 2
+        presence = (presence + other[2]) / 2
+        if mask is not None and other[3] is not None:
+            mask = (mask + other[3][:, ::-1]) / 2
     back = geometry.invert(to_crop(region, SIDE))
     xy = geometry.transform(raw[:, :2], back)
     cos, sin = np.cos(region.angle), np.sin(region.angle)
@@ -132,18 +138,19 @@ def look(network: Network, rgb: Array, region: Region, *, mirror: bool = False) 
     )
 
 
-def _read(outputs: tuple[Array, ...]) -> tuple[Array, Array, float, Array]:
+def _read(outputs: tuple[Array, ...]) -> tuple[Array, Array, float, Array | None]:
     """Landmarks (39, 4) as x, y, z in pixels of the crop and score, world (39, 3), presence, mask."""
     # Told apart by their shapes: the lite and heavy networks have the same ones.
     by_shape = {o.shape[1:]: o[0] for o in outputs}
     raw = by_shape[(_COUNT * 5,)].reshape(_COUNT, 5)
     score = _sigmoid(raw[:, 3]) * _sigmoid(raw[:, 4])
     xy = refine(raw[:, :2], by_shape[(SIDE // 4, SIDE // 4, _COUNT)])
+    mask = by_shape.get(MASK[1:])
     return (
         np.concatenate([xy, raw[:, 2:3], score[:, None]], 1),
         by_shape[(_COUNT * 3,)].reshape(_COUNT, 3),
         float(by_shape[(1,)][0]),
-        by_shape[(SIDE, SIDE, 1)][..., 0],
+        None if mask is None else mask[..., 0],
     )
 
 
@@ -248,6 +255,7 @@ def inside_share(xy: Array, size: Size, region: Region) -> Array:
 
 def _full_mask(found: Landmarks, size: Size) -> Array:
     """The person mask at the picture's size; 0 beyond the region."""
+    assert found.mask is not None, "the network was made without its mask"
     matrix = geometry.invert(to_crop(found.region, SIDE))
     height, width = size
     whole = cv2.warpAffine(_sigmoid(found.mask), matrix, (width, height), flags=cv2.INTER_LINEAR)

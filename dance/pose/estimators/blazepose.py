@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import Field
@@ -58,11 +59,12 @@ class BlazePose:
         self._config = config
         self._anchors = detector.anchors()
 
-        def network(file: Path) -> Network:
-            return Network(file, workers=workers)
+        def network(file: Path, without: Collection[tuple[int, ...]] = ()) -> Network:
+            return Network(file, workers=workers, without=without)
 
         self._detector = network(weights.mediapipe("pose_detection.tflite"))
-        self._landmarks = network(path)
+        # The mask is a third of the network's work.
+        self._landmarks = network(path, () if config.mask else (landmarks.MASK,))
         self._face = network(weights.mediapipe("face_landmark.tflite")) if config.face else None
         self._aim = network(weights.mediapipe("hand_recrop.tflite")) if config.hands else None
         self._hand = (
