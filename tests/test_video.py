@@ -981,3 +981,11 @@ def test_a_turned_and_a_squeezed_clip_look_like_the_original(shared: Path) -> No
     for name in ("rotated_metadata.mp4", "anamorphic_sar_9_8.mp4"):
         other = next(video.read(shared / "footage/nasty" / name)).rgb
         assert np.abs(other - plain).mean() < 4
+
+
+def test_key_frames_stand_as_close_as_asked_for(tmp_path: Path) -> None:
+    encoding = video.Encoding(preset="ultrafast", keyframes=4)
+    video.write(frames(even_times(13)), tmp_path / "a.mp4", encoding=encoding)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        keys = [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
+    assert all(any(keys[i : i + 4]) for i in range(10))

@@ -100,12 +100,15 @@ class Encoding(Options):
     preset: speed, by the encoder's own names (h264, hevc: ultrafast … veryslow; av1, vp9: 0 … 13 or 8); None
         takes the default. "veryfast" for h264 costs half the time of "medium" for 1 dB at the same size.
     lossless: every pixel kept, in RGB; large, and few players but editors read it. h264, hevc, vp9 only.
+    keyframes: one at least every so many frames, so that single frames are found quickly; None takes the
+        encoder's own distance.
     """
 
     codec: Codec = "h264"
     crf: int | None = Field(default=None, ge=0, le=63)
     preset: str | None = None
     lossless: bool = False
+    keyframes: int | None = Field(default=None, ge=1, le=1000)
 
     @field_validator("crf")
     @classmethod
@@ -353,6 +356,8 @@ def _add_stream(
     context.time_base = time_base
     context.sample_aspect_ratio = Fraction(1)
     context.bit_rate = 0
+    if encoding.keyframes is not None:
+        context.gop_size = encoding.keyframes
     rgb = pixels in _RGB
     context.color_primaries = ColorPrimaries.BT709
     context.color_trc = ColorTrc.IEC61966_2_1 if rgb else ColorTrc.BT709
