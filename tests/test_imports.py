@@ -24,13 +24,14 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"matte", "surface"}),
     frozenset({"picture", "plate", "video"}),
     frozenset({"finish", "generators", "person", "pose"}),
-    frozenset({"sheets"}),
+    frozenset({"dataset", "person_files", "sheets"}),
     frozenset({"pipeline", "training"}),
+    frozenset({"prepare"}),
     frozenset({"cluster", "evaluation", "web"}),
 )
 # Layers alone would allow these.
 FORBIDDEN = {
-    "training": {"pose", "person", "finish", "sheets", "video", "picture"},
+    "training": {"pose", "person", "person_files", "finish", "sheets", "video", "picture"},
     **{
         part: {"video", "picture"} for part in ("finish", "generators", "person", "pose", "surface")
     },
@@ -49,6 +50,9 @@ ONLY_IN = {
     "filterpy": {"dance.pose.kalman"},
     "imageio_ffmpeg": {"dance.sheets"},
     "ffmpeg": {"dance.sheets"},
+    "accelerate": {"dance.training"},
+    "kornia": {"dance.training"},
+    "tensorboard": {"dance.training"},
     "rich": {"dance.console"},
     "typer": set(),
     "ray": {"dance.cluster"},

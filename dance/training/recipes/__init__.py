@@ -1,0 +1,1 @@
+"""How each generator is trained, one file each, named as the generator is."""

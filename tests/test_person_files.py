@@ -1,0 +1,59 @@
+"""A studied person survives being written and read."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from figure import mask_of, painted, pose_at, room
+
+from dance import person_files
+from dance.types import Frame, InputError, Person, Track, View
+
+SIZE = (120, 160)
+
+
+def person(count: int = 2) -> Person:
+    poses = [pose_at(60 + 20 * i, 50, 24) for i in range(3)]
+    views = []
+    for i in range(count):
+        alpha = mask_of(poses[2 - i], SIZE, 24)
+        frame = Frame(painted(room(SIZE), alpha), Fraction(2 - i, 30), 2 - i)
+        views.append(View(frame, poses[2 - i], alpha))
+    times = [Fraction(i, 30) for i in range(3)]
+    return Person(views, room(SIZE), Track(poses, times, SIZE, frozenset({1})))
+
+
+def test_a_person_comes_back_as_they_were(tmp_path: Path) -> None:
+    before = person()
+    person_files.save(before, tmp_path / "person")
+    after = person_files.load(tmp_path / "person")
+    assert np.array_equal(after.plate, before.plate)
+    assert len(after.views) == 2
+    for a, b in zip(after.views, before.views, strict=True):
+        assert np.array_equal(a.frame.rgb, b.frame.rgb)
+        assert (a.frame.index, a.frame.time) == (b.frame.index, b.frame.time)
+        assert np.allclose(a.alpha, b.alpha, atol=1e-5) and a.alpha.dtype == np.float32
+        assert np.allclose(a.pose.xy, b.pose.xy) and np.allclose(a.pose.score, b.pose.score)
+    assert np.allclose(after.track.xy, before.track.xy)
+    assert after.track.times == before.track.times and after.track.cuts == before.track.cuts
+
+
+def test_saving_again_replaces_what_was_there_and_leaves_nothing_else(tmp_path: Path) -> None:
+    person_files.save(person(2), tmp_path / "person")
+    person_files.save(person(1), tmp_path / "person")
+    assert len(person_files.load(tmp_path / "person").views) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["person"]
+    assert not (tmp_path / "person" / "view_1.png").exists()
+
+
+@pytest.mark.parametrize("name", ["person.json", "plate.png", "view_0_alpha.png", "poses.npz"])
+def test_a_damaged_or_missing_file_is_named(name: str, tmp_path: Path) -> None:
+    person_files.save(person(), tmp_path / "person")
+    path = tmp_path / "person" / name
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match=name):
+        person_files.load(tmp_path / "person")
+    path.unlink()
+    with pytest.raises(InputError):
+        person_files.load(tmp_path / "person")
