@@ -89,7 +89,7 @@ class VideoConfig(Options):
     face: FaceOptions = FaceOptions()
     compose: ComposeOptions = ComposeOptions()
     output: OutputOptions = OutputOptions()
-    chunk: int = Field(8, ge=1, le=256, description="frames drawn in one call of the generator")
+    chunk: int = Field(4, ge=1, le=256, description="frames drawn in one call of the generator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,12 +425,12 @@ def _scene_chunks(moments: Iterable[Moment], size: int) -> Iterator[list[Moment]
 
 
 def _layers(drawn: Drawn, batch: Sequence[Moment], canvas: Size) -> Iterator[Layer]:
-    rgbs = drawn.rgb.detach().mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
-    rgbs = rgbs.permute(0, 2, 3, 1).contiguous().cpu()
-    alphas = None if drawn.alpha is None else drawn.alpha.detach()[:, 0].float().cpu()
+    pictures = drawn.rgb.detach().permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
+    alphas = None if drawn.alpha is None else drawn.alpha.detach()[:, 0].float().cpu().numpy()
     for i, moment in enumerate(batch):
-        rgb = rgbs[i].numpy()
-        alpha = None if alphas is None else alphas[i].numpy()
+        # -1..1 to 0..255, rounded and kept within, in one go.
+        rgb = cv2.addWeighted(pictures[i], 127.5, pictures[i], 0, 127.5, dtype=cv2.CV_8U)
+        alpha = None if alphas is None else alphas[i]
         if rgb.shape[:2] != canvas:
             rgb = cv2.resize(rgb, canvas[::-1], interpolation=cv2.INTER_CUBIC)
             alpha = None if alpha is None else cv2.resize(alpha, canvas[::-1])

@@ -14,13 +14,13 @@ Number = Any  # a number of any width: float32 stays float32 in compiled code
 
 _SUB = 2  # samples per pixel along each axis
 _NOTHING = np.float32(1e30)
-_CLEAR = 1e6  # more than any depth
+_CLEAR = np.float32(1e6)  # more than any depth
 _SAME = 6.0  # samples of a pixel further apart in the texture (texels) come from different places
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A picture (H, W, 4) being drawn, premultiplied, and the scratch memory drawing takes."""
+    """A picture (H, W, 4) being drawn, premultiplied, clear between shots, and the scratch memory drawing takes."""
 
     picture: Array
     samples: Array
@@ -108,8 +108,10 @@ def paint(
     facing: int,
     opacity: float,
     close: bool,
-) -> None:
+) -> tuple[int, int]:
     """Draws one mesh underneath what the picture already shows (so: nearest mesh first).
+
+    Gives the rows it may have touched: from the first to before the second.
 
     picture: (H, W, 4) float32, premultiplied colour and alpha in [0, 1], changed in place.
     samples: (2 H, 2 W, 3) float32 and sheet: (H, W, 4) float32, scratch memory.
@@ -126,7 +128,7 @@ def paint(
     left, top = max(0, int(np.floor(x_low))), max(0, int(np.floor(y_low)))
     right, bottom = min(width, int(np.ceil(x_high)) + 1), min(height, int(np.ceil(y_high)) + 1)
     if right <= left or bottom <= top:
-        return
+        return 0, 0
     rows, columns = (bottom - top) * _SUB, (right - left) * _SUB
     # How near the nearest so far is, and where in the texture.
     samples = samples[:rows, :columns]
@@ -146,29 +148,39 @@ def paint(
         y0 = max(0, int(np.ceil(min(ay, min(by, cy)))))
         y1 = min(rows - 1, int(np.floor(max(ay, max(by, cy)))))
         inverse = 1.0 / area
-        # Shares of b and c in a sample, as they change from one sample of a row to the next.
+        # Shares of b and c in a sample, as they change from one sample of a row to the next,
         step_b, step_c = (cy - ay) * inverse, -(by - ay) * inverse
+        # and with them depth and place in the texture.
+        z_b, z_c = depth[b] - depth[a], depth[c] - depth[a]
+        u_b, u_c = uv[b, 0] - uv[a, 0], uv[c, 0] - uv[a, 0]
+        v_b, v_c = uv[b, 1] - uv[a, 1], uv[c, 1] - uv[a, 1]
+        z_step = np.float32(step_b * z_b + step_c * z_c)
+        u_step = np.float32(step_b * u_b + step_c * u_c)
+        v_step = np.float32(step_b * v_b + step_c * v_c)
         for y in range(y0, y1 + 1):
             start_b = (-ax * (cy - ay) - (y - ay) * (cx - ax)) * inverse
             start_c = ((bx - ax) * (y - ay) + ax * (by - ay)) * inverse
             low, high = _span(start_b, step_b, float(x0), float(x1))
             low, high = _span(start_c, step_c, low, high)
             low, high = _span(1.0 - start_b - start_c, -step_b - step_c, low, high)
-            for x in range(int(np.ceil(low)), int(np.floor(high)) + 1):
-                wb, wc = start_b + x * step_b, start_c + x * step_c
-                wa = 1.0 - wb - wc
-                z = wa * depth[a] + wb * depth[b] + wc * depth[c]
+            first, last = int(np.ceil(low)), int(np.floor(high))
+            wb, wc = start_b + first * step_b, start_c + first * step_c
+            z_row = np.float32(depth[a] + wb * z_b + wc * z_c)
+            u_row = np.float32(uv[a, 0] + wb * u_b + wc * u_c)
+            v_row = np.float32(uv[a, 1] + wb * v_b + wc * v_c)
+            for x in range(first, last + 1):
+                along = np.float32(x - first)
+                z = z_row + along * z_step
                 if z - _CLEAR >= samples[y, x, 0]:
                     continue
-                u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
-                v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
+                u, v = u_row + along * u_step, v_row + along * v_step
                 # What is mostly clear lies behind everything solid, however near it is.
-                row, column = int(v + 0.5), int(u + 0.5)
+                row, column = int(v + np.float32(0.5)), int(u + np.float32(0.5))
                 if row < 0 or column < 0 or row >= texture.shape[0] or column >= texture.shape[1]:
                     continue
-                if texture[row, column, 3] > 0.5:
+                if texture[row, column, 3] > np.float32(0.5):
                     z -= _CLEAR
-                elif texture[row, column, 3] == 0.0:
+                elif texture[row, column, 3] == np.float32(0.0):
                     continue
                 if z < samples[y, x, 0]:
                     samples[y, x, 0], samples[y, x, 1], samples[y, x, 2] = z, u, v
@@ -184,6 +196,7 @@ def paint(
             if room > 0.0 and sheet[y, x, 3] > 0.0:
                 for c in range(4):
                     picture[top + y, left + x, c] += room * sheet[y, x, c]
+    return top, bottom
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -248,15 +261,20 @@ def _close_gaps(sheet: Array) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def release(picture: Array, rgb: Array, alpha: Array) -> None:
-    """The premultiplied picture (H, W, 4) as rgb (3, H, W) in [-1, 1] and alpha (1, H, W), both float32.
+def release(picture: Array, top: int, bottom: int, rgb: Array, alpha: Array) -> None:
+    """The premultiplied picture (H, W, 4) as rgb (H, W, 3) in [-1, 1] and alpha (H, W), both float32.
 
-    rgb and alpha must come in as zeros; what is clear is left alone.
+    Only the rows from top to before bottom are looked at, and cleared on the way. rgb and alpha must
+    come in as zeros; what is clear is left alone.
     """
-    for y in range(picture.shape[0]):
+    two, one = np.float32(2.0), np.float32(1.0)
+    for y in range(top, bottom):
         for x in range(picture.shape[1]):
             a = picture[y, x, 3]
-            if a > 1e-3:
-                alpha[0, y, x] = min(a, 1.0)
+            if a > np.float32(1e-3):
+                alpha[y, x] = min(a, one)
+                share = two / a
                 for c in range(3):
-                    rgb[c, y, x] = min(1.0, 2.0 * picture[y, x, c] / a - 1.0)
+                    rgb[y, x, c] = min(one, share * picture[y, x, c] - one)
+            for c in range(4):
+                picture[y, x, c] = np.float32(0.0)

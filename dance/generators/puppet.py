@@ -167,8 +167,8 @@ class Puppet:
             shot = self._plan(code, pose, state)
             state = shot.memory if shot is not None else None
             shots.append(shot)
-        rgb = np.zeros((len(poses), 3, *code.size), np.float32)
-        alpha = np.zeros((len(poses), 1, *code.size), np.float32)
+        rgb = np.zeros((len(poses), *code.size, 3), np.float32)
+        alpha = np.zeros((len(poses), *code.size), np.float32)
         workers = min(self.config.workers, len(poses))
 
         def draw(worker: int) -> None:
@@ -176,8 +176,8 @@ class Puppet:
             for i in range(worker, len(poses), workers):
                 shot = shots[i]
                 if shot is not None:
-                    _draw(shot, canvas)
-                    release(canvas.picture, rgb[i], alpha[i])
+                    top, bottom = _draw(shot, canvas)
+                    release(canvas.picture, top, bottom, rgb[i], alpha[i])
             self._canvases.append(canvas)
 
         if workers > 1:
@@ -185,7 +185,9 @@ class Puppet:
                 list(pool.map(draw, range(workers)))
         elif poses:
             draw(0)
-        return Drawn(torch.from_numpy(rgb), torch.from_numpy(alpha)), state
+        # Channels last in memory: what is drawn pixel by pixel stays together.
+        pictures = torch.from_numpy(rgb).permute(0, 3, 1, 2)
+        return Drawn(pictures, torch.from_numpy(alpha)[:, None]), state
 
     def _plan(self, code: Code, pose: Pose, before: Memory | None) -> _Shot | None:
         """How to draw one pose; None where there is nothing to draw."""
@@ -298,19 +300,22 @@ def _visible(figure: Figure, part: int) -> bool:
     return bool(figure.seen[a] and figure.seen[b])
 
 
-def _draw(shot: _Shot, canvas: Canvas) -> None:
-    """Draws one shot on the canvas."""
-    canvas.picture[:] = 0
+def _draw(shot: _Shot, canvas: Canvas) -> tuple[int, int]:
+    """Draws one shot on the clear canvas; the rows it may have touched, from the first to before the second."""
+    touched = []
     for share, parts in shot.views:
         if share == 1:
-            _draw_parts(canvas, parts, shot.memory)
+            touched.append(_draw_parts(canvas, parts, shot.memory))
         else:
             single = replace(canvas, picture=np.zeros_like(canvas.picture))
-            _draw_parts(single, parts, shot.memory)
-            canvas.picture[:] += np.float32(share) * single.picture
+            top, bottom = _draw_parts(single, parts, shot.memory)
+            canvas.picture[top:bottom] += np.float32(share) * single.picture[top:bottom]
+            touched.append((top, bottom))
+    return _reach(touched)
 
 
-def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> None:
+def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> tuple[int, int]:
+    touched = []
     for part in memory.order:
         if part not in parts or memory.opacity[part] <= 0:
             continue
@@ -327,11 +332,19 @@ def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> None
         # Triangles that face away are hidden; in the mirror image they turn the other way, but not
         # those of a closed mesh, which is turned round. A mirrored foot has both kinds.
         facing_sign = 0 if flipped else -1 if stance.back and not mesh.closed else 1
-        paint(
+        rows = paint(
             canvas.picture, canvas.samples, canvas.sheet, mesh.textures[level],
             xy.astype(np.float32), depth.astype(np.float32), uv.astype(np.float32), mesh.triangles,
             facing_sign, float(memory.opacity[part]), mesh.closed,
         )  # fmt: skip
+        touched.append(rows)
+    return _reach(touched)
+
+
+def _reach(rows: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The rows from the first to before the last of several such ranges; (0, 0) for none."""
+    some = [(top, bottom) for top, bottom in rows if bottom > top]
+    return (min(top for top, _ in some), max(bottom for _, bottom in some)) if some else (0, 0)
 
 
 def _place(mesh: Mesh, rest: Rest, motion: Motion) -> tuple[Array, Array]:
