@@ -7,6 +7,8 @@ Here the same drawing is made for any size, every stroke in proportion to the pi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import cv2
@@ -23,6 +25,7 @@ FacePoints = Literal[0, 8, 9, 22]
 
 PUBLISHED_HEIGHT = 1080  # what every published stroke is measured in
 _JOINT, _LIMB, _FACE, _KNUCKLE, _FINGER = 8, 4, 4, 3, 2  # radii and half widths
+_FACE_DOT, _FACE_LINE = 2, 1
 _SURE_HAND, _SURE_FACE = 0.05, 0.2
 _FINE = 4  # bits of a pixel that points are drawn at
 
@@ -90,12 +93,23 @@ _FACE_POINTS: dict[int, tuple[int, ...]] = {
         27, 30, 8, 0, 16, 31, 33, 35, 68, 69, 36, 39, 42, 45, 17, 21, 22, 26, 48, 51, 54, 57,
     ),
 }  # fmt: skip
+# Jaw, brows, nose, eyes and lips; the inner lips' last point is passed over, as published.
+_FACE_LINES = tuple(
+    pair
+    for line in (
+        range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36),
+        (*range(36, 42), 36), (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 67), 60),
+    )
+    for pair in pairwise(line)
+)  # fmt: skip
 
 
 class LabelOptions(Options):
     """What the sticks show."""
 
-    joints: Joints = Field(25, description="body joints: 25 or 18 of OpenPose, or 23 (without small toes)")
+    joints: Joints = Field(
+        25, description="body joints: 25 or 18 of OpenPose, or 23 (without small toes)"
+    )
     hands: bool = Field(True, description="whether fingers are drawn")
     face: FacePoints = Field(8, description="how many points of the face are drawn: 0, 8, 9 or 22")
     detail: float = Field(2.0, ge=1, description="how much larger than needed the sticks are drawn")
@@ -107,7 +121,10 @@ def label(pose: Pose, size: Size, picture: Size, options: LabelOptions) -> Array
     The pose is in pixels of that size; `picture` is the (height, width) of the pictures the size is made from,
     whose proportions the strokes keep, as published labels are drawn before they are squeezed.
     """
-    height, width = round(size[0] * options.detail), round(size[0] * options.detail * picture[1] / picture[0])
+    height, width = (
+        round(size[0] * options.detail),
+        round(size[0] * options.detail * picture[1] / picture[0]),
+    )
     stretch = np.array([width / size[1], height / size[0]])
     # A pixel's centre is at a whole number, so that it moves by half a pixel more than its size.
     xy = (np.asarray(pose.xy, np.float64) + 0.5) * stretch - 0.5
@@ -125,7 +142,8 @@ def label(pose: Pose, size: Size, picture: Size, options: LabelOptions) -> Array
 
 def resize(canvas: Array, size: Size) -> Array:
     """The drawing (H, W, 3) uint8 with Lanczos at (height, width) `size`."""
-    return np.asarray(Image.fromarray(canvas).resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    small = Image.fromarray(canvas).resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    return np.array(small)
 
 
 def draw_body(canvas: Array, points: Array, *, stroke: float = 1.0, fine: int = 0) -> None:
@@ -164,7 +182,23 @@ def draw_hand(canvas: Array, points: Array, *, stroke: float = 1.0, fine: int = 
             _limb(canvas, points[a], points[b], _FINGER * stroke, _HAND_COLOURS[b], fine)
 
 
-def face_anchor(points: Array) -> Array | None:
+def draw_face_dots(canvas: Array, points: Array) -> None:
+    """Draws all confident ones of 70 face points (70, 3) as small black dots."""
+    for point in points[points[:, 2] > 0]:
+        _disc(canvas, point, _FACE_DOT, (0, 0, 0), 0)
+
+
+def draw_face_lines(canvas: Array, points: Array) -> None:
+    """Draws the outlines through 70 face points (70, 3) in white, for looking at, on a black canvas."""
+    seen, white = points[:, 2] > 0, (255, 255, 255)
+    for point in points[seen]:
+        _disc(canvas, point, _FACE_DOT, white, 0)
+    for a, b in _FACE_LINES:
+        if seen[a] and seen[b]:
+            _limb(canvas, points[a], points[b], _FACE_LINE, white, 0)
+
+
+def published_face_anchor(points: Array) -> Array | None:
     """Where the face is by 18, 23 or 25 joints (J, 3): the nose, else the middle of the ears, else an ear; (x, y)."""
     nose, *ears = {18: (0, 16, 17), 23: (18, 20, 22), 25: (0, 17, 18)}[len(points)]
     if points[nose, 2] > 0:
@@ -173,26 +207,29 @@ def face_anchor(points: Array) -> Array | None:
     return np.asarray(np.mean(seen, axis=0)) if seen else None
 
 
-def face_box(points: Array, canvas: Size, size: Size, side: int) -> tuple[int, int, int, int] | None:
-    """The face's square (top, bottom, left, right) of `side` pixels in a picture of `size`; None without a face.
+def published_face_box(
+    points: Array, canvas: Size, size: Size, side: int
+) -> tuple[int, int, int, int] | None:
+    """The published face square (top, bottom, left, right) in a picture of `size`; None without a face.
 
-    points: joints in pixels of the canvas. As published: a square of 140 pixels of a 1080 high canvas, clipped,
-    brought to `size`, then grown or shrunk to `side`.
+    points: joints (J, 3) in pixels of the canvas. A square of 140 pixels of a 1080 high canvas is clipped,
+    brought to `size`, then grown or shrunk to `side`. What is drawn here uses `geometry.face_box`.
     """
-    anchor = face_anchor(points)
+    anchor = published_face_anchor(points)
     if anchor is None:
         return None
-    reach = 70 * canvas[0] / PUBLISHED_HEIGHT
-    top, left = (max(0.0, anchor[1 - axis] - reach) for axis in (0, 1))
-    bottom, right = (min(float(canvas[axis]), anchor[1 - axis] + reach) for axis in (0, 1))
-    scaled = [
-        int(value * size[axis] / canvas[axis])
-        for value, axis in ((top, 0), (bottom, 0), (left, 1), (right, 1))
-    ]
-    return square(scaled, size, side)
+    half = 70 * canvas[0] / PUBLISHED_HEIGHT
+    box = []
+    for axis in (0, 1):
+        low, high = anchor[1 - axis] - half, anchor[1 - axis] + half
+        box += [
+            int(value * size[axis] / canvas[axis])
+            for value in (max(0.0, low), min(float(canvas[axis]), high))
+        ]
+    return square(box, size, side)
 
 
-def square(box: Array | list[int], size: Size, side: int) -> tuple[int, int, int, int]:
+def square(box: Sequence[int], size: Size, side: int) -> tuple[int, int, int, int]:
     """The box (top, bottom, left, right) made `side` by `side` about its middle and pushed into the picture."""
     out = []
     for axis in (0, 1):
@@ -232,7 +269,8 @@ def _limb(
     dx, dy = a[0] - b[0], a[1] - b[1]
     middle = _places((a + b) / 2, canvas, fine)
     axes = (int(np.hypot(dx, dy) / 2 * grain), round(width * grain))
-    outline = cv2.ellipse2Poly(middle, axes, int(np.degrees(np.arctan2(dy, dx))), 0, 360, 1)
+    angle = int(np.degrees(np.arctan2(dy, dx)))
+    outline = np.asarray(cv2.ellipse2Poly(middle, axes, angle, 0, 360, 1))
     low, high = outline.min(0) // grain - 1, outline.max(0) // grain + 3
     left, top = np.maximum(low, 0)
     right, bottom = np.minimum(high, canvas.shape[1::-1])

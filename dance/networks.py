@@ -1,4 +1,4 @@
-"""Runs small networks stored as .tflite files; the one place that knows the runtime, ai-edge-litert.
+"""The one place that knows inference runtimes: ai-edge-litert for .tflite files, OpenVINO for our own networks.
 
 `invoke` of ai-edge-litert 2.3 releases the interpreter lock: on two idle cores two threads with an
 interpreter each ran the pose network 2.0 times as often a second as one, exactly like two processes.
@@ -12,15 +12,18 @@ import os
 import queue
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from dance.types import Array, InputError
+
+if TYPE_CHECKING:
+    import torch
 
 _CHATTER = threading.Lock()
 _MAGIC = b"TFL3"
@@ -159,3 +162,35 @@ def _without_chatter() -> Iterator[None]:
             for line in aside:
                 if not line.startswith(b"INFO: "):
                     os.write(2, line)
+
+
+def openvino(
+    module: torch.nn.Module, shape: tuple[int, ...]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The module compiled by OpenVINO for this CPU, in float32: a function of a tensor of that shape, without gradients.
+
+    Raises InputError where OpenVINO is not installed.
+    """
+    import torch
+
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise InputError(
+            "runtime=openvino needs OpenVINO: pip install openvino (or runtime=torch)"
+        ) from error
+    device = next(module.parameters()).device
+    with torch.no_grad():
+        example = torch.zeros(shape, device=device)
+        model = ov.convert_model(module, example_input=example, input=[shape])
+    # Left to itself it takes bfloat16 on CPUs that have it.
+    compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    request = compiled.create_infer_request()
+
+    def run(given: torch.Tensor) -> torch.Tensor:
+        if tuple(given.shape) != shape:
+            raise ValueError(f"this network takes {shape}, got {tuple(given.shape)}")
+        outputs = request.infer([given.detach().cpu().contiguous().numpy()])
+        return torch.from_numpy(outputs[0].copy()).to(given.device)
+
+    return run

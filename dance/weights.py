@@ -196,6 +196,19 @@ def load_safetensors(path: Path, module: torch.nn.Module, *, sha256: str | None 
     module.load_state_dict(given, strict=True)
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text a safetensors file carries beside its tensors. Raises InputError where it is no such file."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); give a safetensors file") from error
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: is no whole safetensors file ({error})") from error
+
+
 def _require_sha256(path: Path, expected: str) -> None:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; give a safetensors file")

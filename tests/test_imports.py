@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"config", "console", "demo", "networks", "plugins", "skeleton", "stream", "weights"}
     ),
-    frozenset({"draw", "geometry", "inpaint"}),
+    frozenset({"draw", "geometry", "inpaint", "labels"}),
     frozenset({"matte", "surface"}),
     frozenset({"picture", "plate", "video"}),
     frozenset({"finish", "generators", "person", "pose"}),

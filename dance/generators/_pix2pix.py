@@ -9,15 +9,17 @@ Published key names are turned into the ones here by `rename` in `_pix2pix_publi
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 from typing import Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (its customary name)
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 Norm = Literal["instance", "batch"]
 
 MOST_CHANNELS = 512  # of a discriminator
+UNET_LEVELS = 5  # whatever number the published class is given
 
 
 class Head(nn.Module):
@@ -187,12 +189,13 @@ def instance_means(features: Tensor, instances: Tensor, *, across: bool = False)
     if not across:
         picture = torch.arange(len(ids), device=ids.device).view(-1, 1, 1, 1)
         ids = (ids - ids.min()) * len(ids) + picture
-    _, group = ids.flatten().unique(return_inverse=True)
+    _, group = torch.unique(ids.flatten(), return_inverse=True)
     flat = features.movedim(1, -1).reshape(group.numel(), -1)
     sums = flat.new_zeros(int(group.max()) + 1, flat.shape[1]).index_add(0, group, flat)
     means = sums / group.bincount()[:, None].to(flat)
     batch, _, height, width = features.shape
-    return means[group].view(batch, height, width, -1).movedim(-1, 1)
+    out: Tensor = means[group].view(batch, height, width, -1).movedim(-1, 1)
+    return out
 
 
 class UNet(nn.Module):
@@ -207,7 +210,7 @@ class UNet(nn.Module):
         output: int = 3,
         *,
         width: int = 64,
-        levels: int = 5,
+        levels: int = UNET_LEVELS,
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
@@ -215,7 +218,7 @@ class UNet(nn.Module):
         bias = norm == "instance"
         self.downs = nn.ModuleList()
         self.ups = nn.ModuleList()
-        for level, (above, here) in enumerate(zip(widths, widths[1:], strict=False)):
+        for level, (above, here) in enumerate(pairwise(widths)):
             edge = level in (0, levels - 1)
             down = nn.Conv2d(above, here, 4, 2, 1, bias=bias)
             self.downs.append(_layer(down, None if edge else _norm(norm, here)))

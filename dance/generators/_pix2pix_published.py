@@ -6,16 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from dance.generators import _pix2pix as nets
 from dance.generators._pix2pix import Norm
 from dance.types import InputError
 
 ValueT = TypeVar("ValueT")
-
-UNET_LEVELS = 5  # whatever number the published class is given
-_PUBLISHED_ENCODER_WIDTH = 16
 
 
 def network(facts: Mapping[str, Any]) -> nn.Module:
@@ -35,16 +32,14 @@ def network(facts: Mapping[str, Any]) -> nn.Module:
             "sigmoid": bool(facts.get("use_sigmoid", False)),
         }
         if "num_D" in facts:
-            return nets.MultiscaleDiscriminator(
-                facts["input_nc"], scales=facts["num_D"], **patch
-            )
+            return nets.MultiscaleDiscriminator(facts["input_nc"], scales=facts["num_D"], **patch)
         return nets.PatchDiscriminator(facts["input_nc"], **patch)
     if "ngf" not in facts:
         raise InputError(f"no network has the facts {', '.join(facts)}; ngf or ndf is needed")
     ends = facts["input_nc"], facts["output_nc"]
     width = facts["ngf"]
     if "num_downs" in facts:
-        return nets.UNet(*ends, width=width, levels=UNET_LEVELS, norm=norm)
+        return nets.UNet(*ends, width=width, norm=norm)
     if "n_local_enhancers" in facts:
         return nets.LocalEnhancer(
             *ends,
@@ -70,6 +65,57 @@ def rename(published: Mapping[str, ValueT]) -> dict[str, ValueT]:
     """
     places = _places(published)
     return {_place(key, places): value for key, value in published.items()}
+
+
+def facts(published: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The constructor values of the network whose published state dict this is, read off its shapes.
+
+    Raises InputError for a state dict of none of these networks.
+    """
+    ours = rename(published)
+    shape = {key: tuple(value.shape) for key, value in ours.items()}
+    norm = "batch" if any(key.endswith(".norm.weight") for key in ours) else "instance"
+    if "downs.0.conv.weight" in ours:
+        width, channels, *_ = shape["downs.0.conv.weight"]
+        output = shape["ups.0.conv.weight"][1]
+        return {
+            "input_nc": channels,
+            "output_nc": output,
+            "ngf": width,
+            "num_downs": 3,
+            "norm": norm,
+        }
+    first = next(
+        (k for k in ("layers.0.conv.weight", "scales.0.layers.0.conv.weight") if k in ours), ""
+    )
+    if first:
+        width, channels, *_ = shape[first]
+        layers = _count(ours, first.removesuffix("0.conv.weight")) - 2
+        found = {"input_nc": channels, "ndf": width, "n_layers": layers, "norm": norm}
+        if first.startswith("layers."):
+            return found
+        each = any(key.startswith("scale") for key in published)
+        return {**found, "num_D": _count(ours, "scales."), "getIntermFeat": each}
+    if not {"trunk.stem.conv.weight", "out.conv.weight"} <= ours.keys():
+        some = ", ".join(sorted(published)[:3])
+        raise InputError(f"this is no published network known here; its first keys are: {some}")
+    output, width, *_ = shape["out.conv.weight"]
+    ends = {"input_nc": shape["trunk.stem.conv.weight"][1], "output_nc": output, "ngf": width}
+    downs, blocks = _count(ours, "trunk.downs."), _count(ours, "trunk.blocks.")
+    enhancers = _count(ours, "enhancers.")
+    if enhancers:
+        return {
+            **ends, "n_downsample_global": downs, "n_blocks_global": blocks,
+            "n_local_enhancers": enhancers,
+            "n_blocks_local": _count(ours, "enhancers.0.outer.blocks."), "norm": norm,
+        }  # fmt: skip
+    some_blocks = {"n_blocks": blocks} if blocks else {}
+    return {**ends, "n_downsampling": downs, **some_blocks, "norm": norm}
+
+
+def _count(keys: Iterable[str], prefix: str) -> int:
+    """How many numbers follow the prefix."""
+    return len({key[len(prefix) :].partition(".")[0] for key in keys if key.startswith(prefix)})
 
 
 def _place(key: str, places: Mapping[str, str]) -> str:
@@ -102,9 +148,7 @@ def _generator(modules: list[str]) -> dict[str, str]:
     groups: dict[str, list[str]] = {}
     for module in modules:
         groups.setdefault(module.partition(".")[0], []).append(module)
-    enhancers = sorted(
-        {int(m[1]) for g in groups if (m := re.fullmatch(r"model(\d+)_[12]", g))}
-    )
+    enhancers = sorted({int(m[1]) for g in groups if (m := re.fullmatch(r"model(\d+)_[12]", g))})
     out = _straight(groups.get("model", []), "trunk", head=not enhancers)
     for number in enhancers:
         place = f"enhancers.{number - 1}"

@@ -1,10 +1,12 @@
 """What every generator must keep to; a new one is found from the folder.
 
-A module may offer `TEST_OPTIONS`, a dict of options that makes it small and quick.
+A module may offer `TEST_OPTIONS`, a dict of options that makes it small and quick. One that draws a person it has
+learnt offers `untrained(device)`, a small one with fresh weights, because `build` asks for weights.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import nn
 
 from dance import plugins
 from dance.config import ConfigError, Options, check
-from dance.types import Drawn, Generator, Person, Pose
+from dance.types import Drawn, Generator, InputError, Person, Pose
 
 GENERATORS = plugins.names("dance.generators")
 
@@ -28,6 +30,9 @@ def _module(name: str) -> ModuleType:
 def _build(name: str) -> Generator:
     module = _module(name)
     torch.manual_seed(7)
+    if hasattr(module, "untrained"):
+        fresh: Generator = module.untrained("cpu")
+        return fresh
     options = check(module.Config, getattr(module, "TEST_OPTIONS", {}), name)
     generator: Generator = module.build(options, "cpu")
     return generator
@@ -35,12 +40,21 @@ def _build(name: str) -> Generator:
 
 def _render(generator: Generator, person: Person, poses: list[Pose], chunk: int) -> Drawn:
     code, state = generator.encode(person), None
+    poses = [_in_its_pixels(generator, person, pose) for pose in poses]
     parts = []
     for i in range(0, len(poses), chunk):
         drawn, state = generator.render(code, poses[i : i + chunk], state)
         parts.append(drawn)
     alpha = None if parts[0].alpha is None else torch.cat([p.alpha for p in parts])
     return Drawn(torch.cat([p.rgb for p in parts]), alpha)
+
+
+def _in_its_pixels(generator: Generator, person: Person, pose: Pose) -> Pose:
+    """The pose as the pipeline hands it over: in pixels of the size that is drawn."""
+    if generator.size is None:
+        return pose
+    factor = np.array(generator.size[::-1], np.float32) / np.array(person.size[::-1], np.float32)
+    return replace(pose, xy=pose.xy * factor)
 
 
 def _nets(generator: Generator) -> list[nn.Module]:
@@ -63,6 +77,15 @@ def test_its_config_is_strict_and_has_defaults_for_everything(name: str) -> None
     module.Config()
     with pytest.raises(ConfigError, match="unknown key"):
         check(module.Config, {"no_such_option": 1}, name)
+
+
+def test_without_weights_it_draws_or_says_that_they_are_needed(name: str) -> None:
+    module = _module(name)
+    if not hasattr(module, "untrained"):
+        module.build(module.Config(), "cpu")
+        return
+    with pytest.raises(InputError, match=r"generator\.options\.weights"):
+        module.build(module.Config(), "cpu")
 
 
 def test_it_says_what_it_draws_and_what_it_needs(name: str) -> None:
