@@ -166,17 +166,26 @@ def load_safetensors(path: Path, module: torch.nn.Module, *, sha256: str | None 
     Every tensor of the module must be in the file with its shape, and no other; `sha256`, where given,
     must be the file's.
     """
+    if sha256 is not None:
+        _require_sha256(path, sha256)
+    fill(module, read_tensors(path), str(path))
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file. Raises InputError where it is no such file."""
     import safetensors
     import safetensors.torch
 
-    if sha256 is not None:
-        _require_sha256(path, sha256)
     try:
-        given = safetensors.torch.load_file(path)
+        return safetensors.torch.load_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); give a safetensors file") from error
     except safetensors.SafetensorError as error:
         raise InputError(f"{path}: is no whole safetensors file ({error})") from error
+
+
+def fill(module: torch.nn.Module, given: Mapping[str, torch.Tensor], origin: str) -> None:
+    """Fills the module with the tensors, all of them or (with an InputError that starts with `origin`) nothing."""
     wanted = module.state_dict()
     complaints = [
         _listed("missing", sorted(wanted.keys() - given.keys())),
@@ -192,7 +201,7 @@ def load_safetensors(path: Path, module: torch.nn.Module, *, sha256: str | None 
     ]
     if any(complaints):
         kind = type(module).__name__
-        raise InputError(f"{path}: does not fit {kind}: {'; '.join(filter(None, complaints))}")
+        raise InputError(f"{origin}: does not fit {kind}: {'; '.join(filter(None, complaints))}")
     module.load_state_dict(given, strict=True)
 
 

@@ -67,6 +67,116 @@ def rename(published: Mapping[str, ValueT]) -> dict[str, ValueT]:
     return {_place(key, places): value for key, value in published.items()}
 
 
+def published_keys(network: nn.Module, facts: Mapping[str, Any]) -> list[str]:
+    """The published keys of a network with these constructor values; `rename` leads back."""
+    batch = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    if isinstance(network, nets.UNet):
+        places = _unet_layout(len(network.downs), batch)
+    elif isinstance(network, nets.MultiscaleDiscriminator | nets.PatchDiscriminator):
+        places = _discriminator_layout(network, str(facts.get("addname", "")), batch)
+    else:
+        places = _generator_layout(network, batch)
+    state = network.state_dict().keys()
+    leaves = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    named = {
+        f"{module}.{leaf}": f"{place}.{leaf}" for module, place in places.items() for leaf in leaves
+    }
+    return [key for key, ours in named.items() if ours in state]
+
+
+def _numbered(prefix: str, place: str, number: int, batch: bool) -> dict[str, str]:
+    """A convolution and, behind it, its batch norm."""
+    convolution = {f"{prefix}.{number}": f"{place}.conv"}
+    return convolution | ({f"{prefix}.{number + 1}": f"{place}.norm"} if batch else {})
+
+
+def _generator_layout(network: nn.Module, batch: bool) -> dict[str, str]:
+    trunk = network.get_submodule("trunk")
+    assert isinstance(trunk, nets.Trunk)
+    out = _numbered("model", "trunk.stem", 1, batch)
+    number = 4
+    for i in range(len(trunk.downs)):
+        out |= _numbered("model", f"trunk.downs.{i}", number, batch)
+        number += 3
+    out |= _block_layout("model", "trunk.blocks", number, len(trunk.blocks), batch)
+    number += len(trunk.blocks)
+    for i in range(len(trunk.ups)):
+        out |= _numbered("model", f"trunk.ups.{i}", number, batch)
+        number += 3
+    prefix = "model"
+    for i, enhancer in enumerate(getattr(network, "enhancers", ())):
+        inner, prefix, place = f"model{i + 1}_1", f"model{i + 1}_2", f"enhancers.{i}"
+        out |= _numbered(inner, f"{place}.inner.stem", 1, batch)
+        out |= _numbered(inner, f"{place}.inner.down", 4, batch)
+        number = len(enhancer.outer.blocks)
+        out |= _block_layout(prefix, f"{place}.outer.blocks", 0, number, batch)
+        out |= _numbered(prefix, f"{place}.outer.up", number, batch)
+        number += 3
+    return out | {f"{prefix}.{number + 1}": "out.conv"}
+
+
+def _block_layout(prefix: str, place: str, first: int, count: int, batch: bool) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for i in range(count):
+        inside = f"{prefix}.{first + i}.conv_block"
+        out |= _numbered(inside, f"{place}.{i}.first", 1, batch)
+        out |= _numbered(inside, f"{place}.{i}.second", 5, batch)
+    return out
+
+
+def _unet_layout(levels: int, batch: bool) -> dict[str, str]:
+    out = {"model.model.0": "downs.0.conv", "model.model.3": "ups.0.conv"}
+    prefix = "model.model.1.model"
+    for level in range(1, levels):
+        inmost = level == levels - 1
+        out |= _numbered(prefix, f"downs.{level}", 1, batch and not inmost)
+        out |= _numbered(prefix, f"ups.{level}", 3 if inmost else 5, batch)
+        prefix += ".3.model"
+    return out
+
+
+def _discriminator_layout(network: nn.Module, addname: str, batch: bool) -> dict[str, str]:
+    several = isinstance(network, nets.MultiscaleDiscriminator)
+    scales = (
+        list(network.scales) if isinstance(network, nets.MultiscaleDiscriminator) else [network]
+    )
+    out: dict[str, str] = {}
+    for i, scale in enumerate(scales):
+        assert isinstance(scale, nets.PatchDiscriminator)
+        place = f"scales.{len(scales) - 1 - i}.layers" if several else "layers"
+        last = len(scale.layers) - 1
+        for j in range(last + 1):
+            norm = batch and 0 < j < last
+            if scale.features:
+                prefix = f"scale{i}_layer{j}" if several else f"{addname}model{j}"
+                out |= _numbered(prefix, f"{place}.{j}", 0, norm)
+            else:
+                prefix = f"layer{i}" if several else f"{addname}model"
+                out |= _numbered(prefix, f"{place}.{j}", 3 * j - 1 if j else 0, norm)
+    return out
+
+
+def place_of(module: str, published: Iterable[str]) -> str | None:
+    """Our name for a published module, for comparing what it gives; None where there is none.
+
+    published: the keys of the network's state dict.
+    """
+    places = _places(published)
+    if module in places:
+        return places[module]
+    last = max((place for place in places.values() if place.startswith("enhancers.")), default="")
+    group = re.fullmatch(r"model(\d+)_([12])", module)
+    if group is not None:
+        if group[2] == "1":
+            return f"enhancers.{int(group[1]) - 1}.inner"
+        finest = last.startswith(f"enhancers.{int(group[1]) - 1}.")
+        return "out" if finest else f"enhancers.{int(group[1]) - 1}.outer"
+    inside = next((p for name, p in places.items() if name.startswith(f"{module}.conv_block.")), "")
+    if inside:
+        return inside.rpartition(".first")[0] or inside.rpartition(".second")[0]
+    return {"downsample": "halve", "model": "trunk"}.get(module)
+
+
 def facts(published: Mapping[str, Tensor]) -> dict[str, Any]:
     """The constructor values of the network whose published state dict this is, read off its shapes.
 
