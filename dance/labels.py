@@ -29,11 +29,6 @@ _FACE_DOT, _FACE_LINE = 2, 1
 _SURE_HAND, _SURE_FACE = 0.05, 0.2
 _FINE = 4  # bits of a pixel that points are drawn at
 
-# BODY_25 without what BODY_23 lacks (the small toes), in BODY_23's order.
-BODY_23_FROM_25 = (
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 24, 12, 13, 14, 19, 21, 0, 15, 17, 16, 18,
-)  # fmt: skip
-
 # The colour (R, G, B) of every joint.
 _COLOURS: dict[int, tuple[tuple[float, float, float], ...]] = {
     18: (
@@ -108,7 +103,7 @@ class LabelOptions(Options):
     """What the sticks show."""
 
     joints: Joints = Field(
-        25, description="body joints: 25 or 18 of OpenPose, or 23 (without small toes)"
+        25, description="body joints: 25 or 18 of OpenPose, or 23 (without heels)"
     )
     hands: bool = Field(True, description="whether fingers are drawn")
     face: FacePoints = Field(8, description="how many points of the face are drawn: 0, 8, 9 or 22")
@@ -250,7 +245,11 @@ def _openpose(xy: Array, score: Array, joints: int) -> tuple[Array, tuple[Array,
     face = every[sk.FACE_SLICE]
     pupils = [np.append(eye[:, :2].mean(0), eye[:, 2].min()) for eye in (face[36:42], face[42:48])]
     hands = every[sk.RIGHT_HAND_SLICE], every[sk.LEFT_HAND_SLICE]
-    return body[list(BODY_23_FROM_25)] if joints == 23 else body, hands, np.vstack([face, pupils])
+    return (
+        body[list(sk.BODY_23_FROM_25)] if joints == 23 else body,
+        hands,
+        np.vstack([face, pupils]),
+    )
 
 
 def _disc(

@@ -122,6 +122,10 @@ OPENPOSE_18: tuple[int, ...] = (
     RIGHT_HIP, RIGHT_KNEE, RIGHT_ANKLE, LEFT_HIP, LEFT_KNEE, LEFT_ANKLE,
     RIGHT_EYE, LEFT_EYE, RIGHT_EAR, LEFT_EAR,
 )  # fmt: skip
+# BODY_25 without the heels, in BODY_23's order: Everybody Dance Now's joints.
+BODY_23_FROM_25: tuple[int, ...] = (
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 23, 12, 13, 14, 19, 20, 0, 15, 17, 16, 18,
+)  # fmt: skip
 _PAIRS = {-1: (LEFT_SHOULDER, RIGHT_SHOULDER), -2: (LEFT_HIP, RIGHT_HIP)}
 
 

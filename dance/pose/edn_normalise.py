@@ -3,7 +3,7 @@
 After Chan, Ginosar, Zhou, Efros: Everybody Dance Now (ICCV 2019), and the published code's behaviour, slips included
 (`published`); `fixed` mends them: the left ankle is tested instead of the left ear, heights near the ends of the
 range are never nothing and are compared as numbers, and a foot outside the range seen counts as at its end.
-Poses here are BODY_23: neck, right and left arm (3 each), mid-hip, right leg with toe and heel (5), left leg (5),
+Poses here are BODY_23: neck, right and left arm (3 each), mid-hip, right leg with two toes (5), left leg (5),
 nose, right eye and ear, left eye and ear; rows of (x, y, confidence).
 """
 
@@ -23,14 +23,13 @@ Variant = Literal["published", "fixed"]
 RIGHT_ANKLE, LEFT_ANKLE, NOSE, RIGHT_EAR, LEFT_EAR = 10, 15, 18, 20, 22
 WINDOW = 7
 
-# BODY_25 without what BODY_23 lacks (the small toes), in BODY_23's order.
-_FROM_25 = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 22, 24, 12, 13, 14, 19, 21, 0, 15, 17, 16, 18)
-
 
 def body_23(xy: Array, score: Array) -> Array:
     """Joints (T, 133, 2) and scores (T, 133) as BODY_23, (T, 23, 3)."""
     points, scores = sk.to_openpose(xy, score, sk.OPENPOSE_25)
-    return np.asarray(np.concatenate([points, scores[..., None]], -1)[:, _FROM_25], np.float64)
+    return np.asarray(
+        np.concatenate([points, scores[..., None]], -1)[:, sk.BODY_23_FROM_25], np.float64
+    )
 
 
 def statistics(poses: Array, variant: Variant = "published") -> Array:
