@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -40,6 +40,23 @@ class Step(Protocol):
     def done(self) -> int: ...
     @property
     def total(self) -> int | None: ...
+
+
+class TrainingStep(Protocol):
+    """One report of training; see `training.loop.Progress`."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def share(self) -> float: ...
+    @property
+    def pictures(self) -> float: ...
+    @property
+    def left(self) -> float | None: ...
+    @property
+    def losses(self) -> Mapping[str, float]: ...
 
 
 class Report(Protocol):
@@ -124,6 +141,37 @@ class ProgressBars:
             name = _STAGES.get(step.stage, step.stage)
             self._tasks[step.stage] = self._progress.add_task(name, total=step.total)
         self._progress.update(self._tasks[step.stage], completed=step.done, total=step.total)
+
+
+class TrainingBar:
+    """One line: how much of the budget is used, the losses, pictures a second and time left."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:>10}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            console=console,
+            transient=True,
+            # Into a file or a pipe go the log's lines, not the bar.
+            disable=quiet or not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> TrainingBar:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: TrainingStep) -> None:
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(step.stage, total=1.0, told="")
+        losses = " ".join(f"{name} {value:.2f}" for name, value in step.losses.items())
+        left = "" if step.left is None else f", {step.left / 60:.0f} min left"
+        told = f"step {step.step} {losses}, {step.pictures:.1f} pictures/s{left}"
+        self._progress.update(self._task, completed=step.share, description=step.stage, told=told)
 
 
 class _Speed(ProgressColumn):

@@ -23,6 +23,8 @@ from dance.types import Array, InputError, Size, Track
 VERSION = 1
 FACTS, PICTURES, MATTES = "dataset.json", "frames.mp4", "mattes.mp4"
 TRACK, MARKS, PERSON = "track.npz", "marks.npz", "person"
+# A training run's folder holds the person too, and beside it the weights to draw with.
+GENERATOR = "generator.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,7 @@ def marks(track: Track, mattes: Iterable[Frame]) -> tuple[Array, Array]:
         usable[i] = inside and agrees and not jumped and 0.5 < units[i] / usual < 2
         if min(pose.score[_FACE]) > 0.5 and direction(pose, units[i])[0] > -0.3:
             x, y = pose.xy[sk.NOSE]
-            half = 0.45 * usual
+            half = 0.3 * usual
             faces[i] = x - half, y - half, x + half, y + half
     if usable.any():
         share = areas / np.median(areas[usable])
@@ -314,7 +314,7 @@ def _pictures(
 
 def _encoding(crf: int) -> video.Encoding:
     # A short distance between key frames: training jumps about in the file.
-    return video.Encoding(codec="h264", crf=crf, preset="veryfast", keyframes=8)
+    return video.Encoding(codec="h264", crf=crf, preset="veryfast", keyframes=4)
 
 
 def _track(

@@ -7,15 +7,17 @@ pixel at (0, 0), times exact `Fraction` seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 JOINTS = 133
 
@@ -283,4 +285,54 @@ class Generator(Protocol):
 
         Drawing T poses in one call equals drawing them one by one, carrying the state.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a generator in training makes of held-out frames: label, target and drawn (B, 3, H, W) in [-1, 1].
+
+    mask: (B, 1, H, W), above 0.5 where the person is.
+    """
+
+    label: torch.Tensor
+    target: torch.Tensor
+    drawn: torch.Tensor
+    mask: torch.Tensor
+
+
+class Recipe(Protocol):
+    """How a generator is taught; `training.loop` runs it. All its networks and optimisers are its own.
+
+    generator: what is averaged, kept and drawn with; `begin` may replace it.  stage: the present stage's name.
+    """
+
+    generator: nn.Module
+    stage: str
+
+    def begin(self, share: float, averaged: nn.Module) -> bool:
+        """Sets stage and learning rates for the share of the budget used, in [0, 1); told before every step.
+
+        A new stage goes on from `averaged`, the generator's average. True where the generator is another now.
+        """
+        ...
+
+    def step(self, batch: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """One update of all networks; the losses by name."""
+        ...
+
+    def show(self, generator: nn.Module, batch: Mapping[str, torch.Tensor]) -> Shown:
+        """What the generator draws of the batch's last frames."""
+        ...
+
+    def save(self, path: Path, generator: nn.Module) -> None:
+        """Writes the generator as the plug-in of the same name loads it."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Dicts and lists of tensors and plain values: everything `load_state_dict` needs to go on exactly."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes back to where `state_dict` was taken."""
         ...

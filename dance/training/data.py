@@ -56,8 +56,19 @@ class Look:
         """The (2, 3) affine map from picture pixels to the network's."""
         if self.window is not None:
             return self.window.matrix(pose)
-        y, x = self.size[0] / picture[0], self.size[1] / picture[1]
-        return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
+        return _resizing(picture, self.size)
+
+    def enough(self, picture: Size) -> Size:
+        """The size that pictures so large may be made smaller to, first of all, without harm.
+
+        Half as large again as wanted: cubic interpolation passes over no pixels then.
+        """
+        if self.window is not None:
+            scale = self.window.scale
+        else:
+            scale = max(self.size[0] / picture[0], self.size[1] / picture[1])
+        height, width = (round(n * min(1.0, 1.5 * scale)) for n in picture)
+        return max(1, height), max(1, width)
 
 
 class Pairs(Dataset[Batch]):
@@ -67,6 +78,7 @@ class Pairs(Dataset[Batch]):
     [-1, 1]; matte and valid (P, 1, H, W) in [0, 1], valid being 0 outside of what the camera saw; face
     (P, 4) int64 top, bottom, left, right, -1 where none is seen; frame (P,) int64, their numbers.
     Frames that may not be learnt from, pairs over cuts and the last `held_out` share are never among them.
+    memory: so many megabytes of decoded pictures every process keeps.
     """
 
     def __init__(
@@ -79,6 +91,7 @@ class Pairs(Dataset[Batch]):
         augment: Augment,
         face: int | None = None,
         held_out: float = 0.15,
+        memory: int = 512,
     ) -> None:
         self.footage = footage
         self.look = look
@@ -86,6 +99,7 @@ class Pairs(Dataset[Batch]):
         self.seed = seed
         self.augment = augment
         self.face = face
+        self.memory = memory
         frames = footage.facts.frames
         first_held = frames - round(held_out * frames)
         cuts, usable = footage.track.cuts, footage.usable
@@ -115,14 +129,20 @@ class Pairs(Dataset[Batch]):
 
     def _pair(self, current: int, generator: np.random.Generator | None) -> Batch:
         numbers = [current - 1, current]
-        pictures, mattes = read_frames(self.footage, numbers)
+        whole = self.footage.facts.size
+        enough = self.look.enough(whole)
+        pictures = decoded(self.footage, numbers, enough, self.memory)
         change, flip, light = self._change(generator)
         poses = [self.footage.track.poses[i] for i in numbers]
-        maps = [_after(change, self.look.matrix(pose, self.footage.facts.size)) for pose in poses]
+        maps = [_after(change, self.look.matrix(pose, whole)) for pose in poses]
         seen = [_moved(pose, m, flip=flip) for pose, m in zip(poses, maps, strict=True)]
         labels = np.stack([self.label(pose, self.look.size) for pose in seen])
+        back = _resizing(enough, whole)
         warped = torch.stack(
-            [warp(*x, self.look.size) for x in zip(pictures, mattes, maps, strict=True)]
+            [
+                warp(picture, _after(m, back), self.look.size)
+                for picture, m in zip(pictures, maps, strict=True)
+            ]
         )
         picture = warped[:, :3]
         if light:
@@ -180,25 +200,22 @@ def _moved(pose: Pose, matrix: Array, *, flip: bool) -> Pose:
     return replace(moved, xy=xy[order], score=pose.score[order], depth=depth, world=None)
 
 
-def warp(rgb: Array, matte: Array, matrix: Array, size: Size) -> torch.Tensor:
-    """Picture (H, W, 3) and matte (H, W), uint8, under a (2, 3) map: (5, h, w) float32 in [0, 1].
+def _resizing(old: Size, new: Size) -> Array:
+    """The (2, 3) map from pixels of a picture to those of the same picture at another size."""
+    y, x = new[0] / old[0], new[1] / old[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
 
-    The fifth channel is 1 where the map's picture is, 0 outside. Where the map shrinks, pixels are averaged.
+
+def warp(rgba: Array, matrix: Array, size: Size) -> torch.Tensor:
+    """A picture with its matte (H, W, 4) uint8 under a (2, 3) map: (5, h, w) float32 in [0, 1].
+
+    The fifth channel is 1 where the picture is, 0 outside.
     """
     import kornia
 
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    if scale < 0.6:
-        # Cubic interpolation alone would pass over pixels; a little above the wanted size it does not.
-        height, width = (max(1, round(1.5 * scale * n)) for n in matte.shape)
-        y, x = height / matte.shape[0], width / matte.shape[1]
-        rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA))
-        matte = np.asarray(cv2.resize(matte, (width, height), interpolation=cv2.INTER_AREA))
-        back = np.array([[1 / x, 0, (1 / x - 1) / 2], [0, 1 / y, (1 / y - 1) / 2]])
-        matrix = _after(matrix, back)
-    whole = np.dstack([rgb, matte, np.full(matte.shape, 255, np.uint8)])
+    whole = np.dstack([rgba, np.full(rgba.shape[:2], 255, np.uint8)])
     source = torch.from_numpy(whole).permute(2, 0, 1)[None].float().div_(255)
-    placed = kornia.geometry.transform.warp_affine(
+    placed: torch.Tensor = kornia.geometry.transform.warp_affine(
         source, torch.from_numpy(matrix)[None].float(), size, mode="bicubic", align_corners=True
     )[0].clamp_(0, 1)
     placed[4] = (placed[4] > 0.99).float()
@@ -219,10 +236,30 @@ def _reader(path: Path) -> Any:
     return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
 
 
-def read_frames(footage: Footage, numbers: Sequence[int]) -> tuple[Array, Array]:
-    """Pictures (N, H, W, 3) and mattes (N, H, W), uint8, of these frames, by random access."""
-    pictures, mattes = _reader(footage.pictures), _reader(footage.mattes)
-    return pictures.get_batch(list(numbers)).asnumpy(), mattes.get_batch(list(numbers)).asnumpy()[..., 1]  # fmt: skip
+def decoded(footage: Footage, numbers: Sequence[int], size: Size, memory: int) -> list[Array]:
+    """Pictures with their mattes, (H, W, 4) uint8 of that (height, width), by random access.
+
+    What a process has decoded it keeps, in this size, up to so many megabytes; the oldest goes first.
+    """
+    kept = _kept(footage.folder, size)
+    missing = [number for number in numbers if number not in kept]
+    if missing:
+        pictures = _reader(footage.pictures).get_batch(missing).asnumpy()
+        mattes = _reader(footage.mattes).get_batch(missing).asnumpy()
+        for number, rgb, grey in zip(missing, pictures, mattes, strict=True):
+            rgba = np.dstack([rgb, grey[..., 1]])
+            if rgba.shape[:2] != size:
+                rgba = np.asarray(cv2.resize(rgba, size[::-1], interpolation=cv2.INTER_AREA))
+            kept[number] = rgba
+    found = [kept[number] for number in numbers]
+    while len(kept) * found[0].nbytes > memory * 1_000_000 and len(kept) > len(numbers):
+        del kept[next(iter(kept))]
+    return found
+
+
+@lru_cache(maxsize=2)
+def _kept(folder: Path, size: Size) -> dict[int, Array]:
+    return {}
 
 
 def batches(
@@ -246,6 +283,8 @@ def batches(
         worker_init_fn=_begin_worker if workers else None,
         prefetch_factor=3 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        # Its own, so that starting a loader draws nothing from the global one.
+        generator=torch.Generator(),
     )
     yield from loader
 

@@ -1,0 +1,453 @@
+"""The training loop of every recipe: one step after the other until the budget is used.
+
+RUN, the folder it writes: run.json (what was asked for, versions, the dataset's facts), last.safetensors and
+best.safetensors (checkpoints), generator.safetensors (the averaged weights that scored best, to draw with),
+history.json (scores), samples/ (sheets of held-out frames), events.* (TensorBoard), person/ (from the dataset).
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import json
+import logging
+import platform
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+import dance
+from dance import dataset, draw, plugins
+from dance.config import Options, Plugin, check
+from dance.training import checkpoint, data
+from dance.training.data import Batch, Pairs
+from dance.types import Array, InputError, Recipe
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+log = logging.getLogger(__name__)
+
+RECIPES = "dance.training.recipes"
+LAST, BEST = "last.safetensors", "best.safetensors"
+_EXTRA = "training needs the packages of the extra `train`: pip install -r requirements-train.txt"
+# What may be another when a run goes on: it changes how long and how fast, not what is learnt.
+_FREE = {"minutes", "steps", "workers", "threads", "device", "checks", "save_minutes", "output"}
+
+
+class TrainConfig(Options):
+    """A training run.
+
+    data: a dataset of scripts/prepare_data.py.  output: the folder of the run.
+    minutes or steps: the budget; recipes tie their stages and learning rates to the share of it used.
+    batch: samples a step and process.  workers: processes that read and warp pictures, 0: none of their own.
+    threads: of torch on a CPU, 0: as many as it likes.  precision: bf16 is for data-centre GPUs.
+    average: how much of the averaged weights is kept each step.  held_out: the share at the clip's end never
+    learnt from.  checks: so many times the held-out frames are scored, and a sheet and a checkpoint written;
+    save_minutes: a checkpoint at least so often.  scored, shown: held-out frames that are.
+    """
+
+    recipe: Plugin = Plugin(name="edn")
+    data: Path
+    output: Path
+    seed: int = Field(0, ge=0)
+    minutes: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    batch: int = Field(1, ge=1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    workers: int = Field(1, ge=0)
+    threads: int = Field(0, ge=0)
+    average: float = Field(0.999, ge=0, lt=1)
+    held_out: float = Field(0.15, gt=0, le=0.5)
+    checks: int = Field(20, ge=1)
+    save_minutes: float = Field(5.0, gt=0)
+    scored: int = Field(16, ge=1)
+    shown: int = Field(4, ge=1)
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainConfig:
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("give a budget: either minutes or steps")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training is: share of the budget used, in [0, 1], and what the last step said.
+
+    pictures: learnt from a second.  left: seconds, None while that cannot be told.
+    """
+
+    stage: str
+    step: int
+    share: float
+    pictures: float
+    left: float | None
+    losses: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run came to; `stopped` where it was told to end before its budget was used."""
+
+    output: Path
+    steps: int
+    seconds: float
+    best: float | None
+    stopped: bool
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class _Run:
+    """All that changes in the course of a run: what a checkpoint keeps."""
+
+    recipe: Recipe
+    averaged: nn.Module
+    step: int = 0
+    seconds: float = 0.0
+    averaged_steps: int = 0
+    best: float | None = None
+    history: list[dict[str, Any]] | None = None
+
+    def tree(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "recipe": self.recipe.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "averaged_steps": self.averaged_steps,
+            "best": self.best,
+            "history": self.history or [],
+            "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
+        }
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        self.recipe.load_state_dict(tree["recipe"])
+        self.averaged = _copied(self.recipe.generator)
+        self.averaged.load_state_dict(tree["averaged"], strict=True)
+        self.step, self.seconds = tree["step"], tree["seconds"]
+        self.averaged_steps, self.best = tree["averaged_steps"], tree["best"]
+        self.history = tree["history"]
+        torch.set_rng_state(tree["random"]["cpu"])
+        if tree["random"]["cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(tree["random"]["cuda"])
+
+
+def train(
+    config: TrainConfig, *, resume: bool = False, on_progress: OnProgress | None = None
+) -> Report:
+    """Trains until the budget is used, or until SIGTERM or Ctrl-C, which save and end it.
+
+    Raises InputError for what the user gave, and where there is no room for a checkpoint.
+    """
+    accelerator = _accelerator(config)
+    footage = dataset.open_dataset(config.data)
+    recipes = plugins.load(RECIPES, config.recipe.name)
+    options = check(
+        recipes.Config, config.recipe.options, f"recipe.options of {config.recipe.name}"
+    )
+    folder = config.output
+    if accelerator.is_main_process:
+        _open_run(config, footage, resume=resume)
+    accelerator.wait_for_everyone()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+    torch.manual_seed(config.seed)
+    pairs: Pairs = recipes.pairs(options, footage, seed=config.seed, held_out=config.held_out)
+    recipe: Recipe = recipes.build(options, footage, accelerator)
+    run = _Run(recipe, _copied(recipe.generator))
+    if resume and (folder / LAST).exists():
+        run.restore(checkpoint.load(folder / LAST))
+    share = _share(config, run)
+    if share >= 1:
+        raise InputError(
+            f"{folder}: its budget is used ({run.step} steps, {run.seconds / 60:.1f} minutes); "
+            "give more: --set minutes=... or steps=..."
+        )
+    log.info("%d pairs of frames to learn from, %d held out", len(pairs.train), len(pairs.held))
+    feed = data.batches(
+        pairs, size=config.batch, first=run.step, workers=config.workers,
+        rank=accelerator.process_index, processes=accelerator.num_processes,
+    )  # fmt: skip
+    meter = _Meter(2 * config.batch * accelerator.num_processes)
+    began, saved = time.monotonic() - run.seconds, time.monotonic()
+    checked = int(share * config.checks)
+    with _told_to_stop() as stopping, _board(folder, accelerator) as board:
+        while share < 1:
+            if recipe.begin(share, run.averaged):
+                # Another generator from here on: nothing of the old average or score fits it.
+                run.averaged, run.averaged_steps, run.best = _copied(recipe.generator), 0, None
+            batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in next(feed).items()}
+            losses = recipe.step(batch)
+            _average(run, config.average)
+            run.step += 1
+            run.seconds = time.monotonic() - began
+            share = _agreed(accelerator, _share(config, run))
+            stop = _agreed(accelerator, float(stopping.is_set())) > 0
+            speed = meter.after_a_step()
+            if on_progress is not None and accelerator.is_main_process:
+                left = run.seconds / share * (1 - share) if share > 0.001 else None
+                on_progress(Progress(recipe.stage, run.step, min(share, 1), speed, left, losses))
+            due = int(share * config.checks) > checked
+            late = time.monotonic() - saved > 60 * config.save_minutes
+            if accelerator.is_main_process and (due or late or stop):
+                if due:
+                    checked = int(share * config.checks)
+                    _check(config, run, pairs, accelerator, board, losses, speed)
+                checkpoint.save(folder / LAST, run.tree())
+                saved = time.monotonic()
+            if stop:
+                log.info("stopped at step %d; go on with --resume", run.step)
+                break
+    return Report(folder, run.step, run.seconds, run.best, share < 1)
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise InputError(_EXTRA) from error
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if config.device != "auto" and not there[config.device]:
+        usable = ", ".join(name for name, usable in there.items() if usable)
+        raise InputError(f"device={config.device}: this machine has none; usable: auto, {usable}")
+    if config.precision == "bf16" and (config.device == "cpu" or not there["cuda"]):
+        raise InputError(
+            "precision=bf16: is for GPUs; a CPU is many times slower with it: use fp32"
+        )
+    precision = "bf16" if config.precision == "bf16" else "no"
+    return Accelerator(cpu=config.device == "cpu", mixed_precision=precision)
+
+
+def _open_run(config: TrainConfig, footage: dataset.Dataset, *, resume: bool) -> None:
+    """The run's folder with run.json and the person; on resuming, checks that it is the same run."""
+    folder, told = config.output, config.output / "run.json"
+    facts = {
+        "config": config.model_dump(mode="json"),
+        "dataset": asdict(footage.facts),
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("torch", "numpy", "kornia")
+        }
+        | {"dance": dance.__version__, "python": platform.python_version()},
+    }
+    if resume:
+        _require_same_run(told, facts)
+        checkpoint.clean(folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists already; go on with --resume or name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_text(told, json.dumps(facts, indent=2))
+    if not (folder / dataset.PERSON).exists():
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".person-") as scratch:
+            shutil.copytree(footage.person, Path(scratch) / "new")
+            (Path(scratch) / "new").replace(folder / dataset.PERSON)
+
+
+def _require_same_run(told: Path, facts: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(told.read_text(encoding="utf-8"))
+        then, now = before["config"], facts["config"]
+        same_data = before["dataset"]["sha256"] == facts["dataset"]["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{told}: there is no run to go on with ({error})") from error
+    if not same_data:
+        raise InputError(f"{told.parent}: was trained on another video; name another folder")
+    other = [k for k in now if k not in _FREE | {"data"} and then.get(k) != now[k]]
+    if other:
+        listed = ", ".join(f"{k} was {then.get(k)!r}" for k in other)
+        raise InputError(f"{told.parent}: was begun with other settings ({listed})")
+
+
+def _share(config: TrainConfig, run: _Run) -> float:
+    """How much of the budget is used; 1 or more at its end."""
+    if config.steps is not None:
+        return run.step / config.steps
+    assert config.minutes is not None
+    return run.seconds / (60 * config.minutes)
+
+
+def _agreed(accelerator: Accelerator, value: float) -> float:
+    """The largest of all processes' values: they must change stage and end in the same step."""
+    if accelerator.num_processes == 1:
+        return value
+    every = accelerator.gather(torch.tensor([value], device=accelerator.device))
+    return float(torch.as_tensor(every).max())
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """A copy for the average: it is never trained."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def _average(run: _Run, decay: float) -> None:
+    """Moves the average towards the generator: quickly at first, so that it does not remember the noise."""
+    run.averaged_steps += 1
+    kept = min(decay, run.averaged_steps / (run.averaged_steps + 10))
+    values = run.recipe.generator.state_dict()
+    for key, mean in run.averaged.state_dict().items():
+        if mean.is_floating_point():
+            mean.lerp_(values[key].to(mean), 1 - kept)
+        else:
+            mean.copy_(values[key])
+
+
+class _Meter:
+    """Pictures a second over the last steps."""
+
+    def __init__(self, pictures: int) -> None:
+        self._pictures = pictures
+        self._times = [time.monotonic()]
+
+    def after_a_step(self) -> float:
+        self._times = [*self._times[-20:], time.monotonic()]
+        return self._pictures * (len(self._times) - 1) / max(1e-9, self._times[-1] - self._times[0])
+
+
+def _check(
+    config: TrainConfig,
+    run: _Run,
+    pairs: Pairs,
+    accelerator: Accelerator,
+    board: Any,
+    losses: Mapping[str, float],
+    speed: float,
+) -> None:
+    """Scores the averaged generator on held-out frames; keeps it where it is the best; writes the sheet."""
+    shown: list[Sequence[Array]] = []
+    errors, squares = [], []
+    sheet = set(pairs.held_spread(config.shown))
+    for number in sorted(set(pairs.held_spread(config.scored)) | sheet):
+        batch: Batch = {
+            k: v[None].to(accelerator.device) for k, v in pairs.held_pair(number).items()
+        }
+        with torch.no_grad(), accelerator.autocast():
+            look = run.recipe.show(run.averaged, batch)
+        drawn, target, mask = (x.float().cpu() for x in (look.drawn, look.target, look.mask))
+        apart = (drawn - target)[mask.expand_as(drawn) > 0.5]
+        if len(apart):
+            errors.append(float(apart.abs().mean()) * 127.5)
+            squares.append(float((apart**2).mean()))
+        if number in sheet:
+            shown.append([_levels(x[0]) for x in (look.label.float().cpu(), target, drawn)])
+    l1 = float(np.mean(errors)) if errors else float("nan")
+    psnr = (
+        10 * float(np.log10(4 / max(1e-12, float(np.mean(squares))))) if squares else float("nan")
+    )
+    best = run.best is None or l1 < run.best
+    row = {"step": run.step, "seconds": round(run.seconds, 1), "stage": run.recipe.stage, "l1": l1, "psnr": psnr}  # fmt: skip
+    run.history = [*(run.history or []), row | {k: float(v) for k, v in losses.items()}]
+    _write_text(config.output / "history.json", json.dumps(run.history, indent=1))
+    picture = _sheet(shown)
+    _write_png(config.output / "samples" / f"{run.step:07d}.png", picture)
+    for name, value in {"held_out/l1": l1, "held_out/psnr": psnr, "pictures_a_second": speed}.items():  # fmt: skip
+        board.add_scalar(name, value, run.step)
+    for name, value in losses.items():
+        board.add_scalar(f"loss/{name}", value, run.step)
+    board.add_image("held_out", picture, run.step, dataformats="HWC")
+    told = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+    log.info(
+        "step %d (%s, %.1f min, %.1f pictures/s): held out L1 %.2f of 255, PSNR %.2f dB; %s",
+        run.step, run.recipe.stage, run.seconds / 60, speed, l1, psnr, told,
+    )  # fmt: skip
+    if best:
+        run.best = l1
+        run.recipe.save(config.output / dataset.GENERATOR, run.averaged)
+        checkpoint.save(config.output / BEST, run.tree())
+
+
+def _levels(picture: torch.Tensor) -> Array:
+    """(3, H, W) in [-1, 1] as (H, W, 3) uint8."""
+    levels = picture.permute(1, 2, 0).mul(127.5).add(127.5).round().clamp(0, 255)
+    return np.asarray(levels.to(torch.uint8).numpy())
+
+
+def _sheet(rows: Sequence[Sequence[Array]]) -> Array:
+    """Label, truth and what is drawn, side by side, one block for each frame."""
+    height = max(picture.shape[0] for picture in rows[0])
+    blocks = []
+    for row in rows:
+        named = [
+            draw.text(
+                np.asarray(cv2.resize(p, (round(p.shape[1] * height / p.shape[0]), height))), n
+            )
+            for p, n in zip(row, ("label", "truth", "drawn"), strict=True)
+        ]
+        blocks.append(np.hstack(named))
+    return np.vstack(blocks)
+
+
+def _write_png(path: Path, rgb: Array) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole, coded = cv2.imencode(".png", rgb[..., ::-1])
+    assert whole
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(coded.tobytes())
+    aside.replace(path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """Set by SIGTERM and by the first Ctrl-C; a second one ends the program as usual."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def heard(number: int, frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _board(folder: Path, accelerator: Accelerator) -> Iterator[Any]:
+    """TensorBoard's log in the run's folder, written by the main process alone."""
+    if not accelerator.is_main_process:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError(_EXTRA) from error
+    board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    try:
+        yield board
+    finally:
+        board.close()  # type: ignore[no-untyped-call]
