@@ -169,28 +169,34 @@ def openvino(
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """The module compiled by OpenVINO for this CPU, in float32: a function of a tensor of that shape, without gradients.
 
-    Raises InputError where OpenVINO is not installed.
+    It takes as many threads as torch would; the function is not safe to call from several. Raises InputError where OpenVINO is not installed.
     """
     import torch
 
     try:
         import openvino as ov
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     except ImportError as error:
         raise InputError(
-            "runtime=openvino needs OpenVINO: pip install openvino (or runtime=torch)"
+            "runtime=openvino needs OpenVINO, which is not installed: pip install openvino, "
+            "or take runtime=torch"
         ) from error
-    device = next(module.parameters()).device
+    # openvino.convert_model does just this, but reports every use over the network unless told not to.
+    frontend = FrontEndManager().load_by_framework("pytorch")
     with torch.no_grad():
-        example = torch.zeros(shape, device=device)
-        model = ov.convert_model(module, example_input=example, input=[shape])
+        decoder = TorchScriptPythonDecoder(module, example_input=(torch.zeros(shape),))
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape(shape)
     # Left to itself it takes bfloat16 on CPUs that have it.
-    compiled = ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = ov.compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
 
     def run(given: torch.Tensor) -> torch.Tensor:
         if tuple(given.shape) != shape:
             raise ValueError(f"this network takes {shape}, got {tuple(given.shape)}")
-        outputs = request.infer([given.detach().cpu().contiguous().numpy()])
-        return torch.from_numpy(outputs[0].copy()).to(given.device)
+        outputs = request.infer([given.detach().contiguous().numpy()])
+        return torch.from_numpy(outputs[0].copy())
 
     return run

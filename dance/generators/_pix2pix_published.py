@@ -184,6 +184,11 @@ def facts(published: Mapping[str, Tensor]) -> dict[str, Any]:
     """
     ours = rename(published)
     shape = {key: tuple(value.shape) for key, value in ours.items()}
+    for key, sides in shape.items():
+        if key.endswith(".conv.weight") and len(sides) != 4:
+            raise InputError(
+                f"{key} of a checkpoint has the shape {sides}, not that of a convolution"
+            )
     norm = "batch" if any(key.endswith(".norm.weight") for key in ours) else "instance"
     if "downs.0.conv.weight" in ours:
         width, channels, *_ = shape["downs.0.conv.weight"]

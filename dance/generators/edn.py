@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from dance.generators import _pix2pix as nets
 from dance.generators._pix2pix_published import facts as facts
 from dance.generators._pix2pix_published import network as network
 from dance.generators._pix2pix_published import rename as rename
-from dance.labels import LabelOptions, label
+from dance.labels import PUBLISHED_HEIGHT, LabelOptions, label
 from dance.types import Array, Drawn, Generator, InputError, Person, Pose, Size
 
 NAME = "edn"
@@ -222,6 +222,68 @@ def load(path: Path) -> tuple[Architecture, Networks]:
     return architecture, found
 
 
+def converted(
+    published: Mapping[str, Tensor],
+    origin: str,
+    *,
+    face_network: Mapping[str, Tensor] | None = None,
+    size: Size | None = None,
+) -> tuple[nn.Module, dict[str, str]]:
+    """A published checkpoint as a network with the names here, and the metadata of its file.
+
+    published: the state dict of a generator, alone or with that of a face generator; or of any other published
+    network (a discriminator, an encoder), alone.  size: (height, width) it draws, the published one without it.
+    Raises InputError, starting with `origin`, where tensors are missing, unexpected or of another shape.
+    """
+    found = facts(published)
+    if found.get("input_nc") != 2 * COLOURS or found.get("output_nc") != COLOURS:
+        if face_network is not None:
+            raise InputError(f"{origin}: is no generator a face generator belongs to")
+        other = network(found)
+        weights.fill(other, rename(published), origin)
+        return other, {"published": json.dumps(found)}
+    architecture = _published_architecture(found, origin, size, face_network)
+    whole = Networks(architecture)
+    weights.fill(whole.generator, rename(published), origin)
+    if whole.face is not None and face_network is not None:
+        weights.fill(whole.face, rename(face_network), f"{origin}, its face generator")
+    return whole, {"generator": NAME, "config": architecture.model_dump_json()}
+
+
+def _published_architecture(
+    found: Mapping[str, Any],
+    origin: str,
+    size: Size | None,
+    face_network: Mapping[str, Tensor] | None,
+) -> Architecture:
+    """The architecture of a published generator's facts, shown the labels it was published with."""
+    local = "n_local_enhancers" in found
+    if not local and "n_blocks" not in found:
+        raise InputError(f"{origin}: is no generator of whole pictures")
+    height, width = size or ((512, 1024) if local else (256, 512))
+    values: dict[str, Any] = {
+        "network": "local" if local else "global",
+        "height": height,
+        "width": width,
+        "filters": found["ngf"],
+        "downs": found["n_downsample_global"] if local else found["n_downsampling"],
+        "blocks": found["n_blocks_global"] if local else found["n_blocks"],
+        "norm": found["norm"],
+        "label": {"joints": 23, "face": 8, "detail": PUBLISHED_HEIGHT / height},
+    }
+    if local:
+        values |= {
+            "enhancers": found["n_local_enhancers"], "enhancer_blocks": found["n_blocks_local"],
+        }  # fmt: skip
+    if face_network is not None:
+        its = facts(face_network)
+        kind = "unet" if "num_downs" in its else "global"
+        values["face"] = {"network": kind, "filters": its["ngf"], "side": height // 4}
+        if kind == "global":
+            values["face"] |= {"downs": its["n_downsampling"], "blocks": its.get("n_blocks", 0)}
+    return check(Architecture, values, origin)
+
+
 def build(config: Config, device: str) -> Generator:
     """The trained person of the weights file. Raises InputError where there is none or it does not fit."""
     if config.weights is None:
@@ -277,6 +339,8 @@ class EDN:
         self._body: Callable[[Tensor], Tensor] = trained.generator
         self._face: Callable[[Tensor], Tensor] | None = trained.face
         if runtime == "openvino":
+            if device != "cpu":
+                raise InputError(f"runtime=openvino draws on the CPU: device={device} needs torch")
             shape = (1, 2 * COLOURS, *architecture.size)
             self._body = runtimes.openvino(trained.generator, shape)
             if trained.face is not None and f is not None:
