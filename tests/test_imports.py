@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"dataset", "person_files", "sheets"}),
     frozenset({"pipeline", "training"}),
     frozenset({"prepare"}),
-    frozenset({"cluster", "evaluation", "web"}),
+    frozenset({"cluster", "convert", "evaluation", "web"}),
 )
 # Layers alone would allow these.
 FORBIDDEN = {

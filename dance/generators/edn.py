@@ -278,7 +278,11 @@ def _published_architecture(
     if face_network is not None:
         its = facts(face_network)
         kind = "unet" if "num_downs" in its else "global"
-        values["face"] = {"network": kind, "filters": its["ngf"], "side": height // 4}
+        values["face"] = {
+            "network": kind,
+            "filters": its["ngf"],
+            "side": max(32, height // 128 * 32),
+        }
         if kind == "global":
             values["face"] |= {"downs": its["n_downsampling"], "blocks": its.get("n_blocks", 0)}
     return check(Architecture, values, origin)
