@@ -159,13 +159,14 @@ def make_video(
     kept: list[Moment] = []
     with ExitStack() as stack:
         if extras.poses is not None:
-            source_of_poses = recorded(extras.poses, driver, person.size)
+            moments: Iterator[Moment] = recorded(extras.poses, driver, person.size)
         else:
-            source_of_poses = retargeted(
-                config, driver, info, person,
-                device=device, live=live, seen=seen, notes=notes, on_progress=on_progress,
-            )  # fmt: skip
-        moments: Iterator[Moment] = stack.enter_context(closing(source_of_poses))
+            watched = stack.enter_context(
+                closing(watch(config, driver, info, device, live=live, on_progress=on_progress))
+            )
+            moments = retargeted(
+                config, _kept(watched, seen), info.size, person, live=live, notes=notes
+            )
         if not live:
             track = Track.gather(moments, person.size)
             follow.require_found(track, driver)
@@ -179,7 +180,9 @@ def make_video(
         layers = draw(
             generator, code, _kept(moments, kept), person.size, 1 if live else config.chunk
         )
-        pictures = finished(config, layers, person, driver)
+        # Drawing, finishing and encoding each go on while the others do.
+        drawn = stack.enter_context(closing(prefetch(layers, ahead=1 if live else config.chunk)))
+        pictures = finished(config, drawn, person, driver)
         ready = stack.enter_context(closing(prefetch(pictures, ahead=4)))
         count = video.write(
             _told(ready, "render", info.frames, on_progress), output,
@@ -306,19 +309,35 @@ def canvas_size(size: Size, options: OutputOptions) -> Size:
     return fit_inside(size, options.longest)
 
 
-def retargeted(
+def watch(
     config: VideoConfig,
     driver: Path,
     info: video.VideoInfo,
-    person: Person,
-    *,
     device: str,
+    *,
     live: bool,
-    seen: list[Moment],
-    notes: list[str],
     on_progress: OnProgress,
 ) -> Generation[Moment, None, None]:
-    """The driver's poses, one per frame, followed, smoothed (`seen` keeps these) and made the person's own."""
+    """The driver's poses, one per frame, followed and smoothed, in the driver's pixels."""
+    with (
+        closing(build_estimator(config.estimator, device)) as estimator,
+        closing(prefetch(video.read(driver, quick=True), ahead=4)) as frames,
+    ):
+        watched = _told(frames, "poses", info.frames, on_progress)
+        followed = follow.follow(watched, estimator, config.follow)
+        yield from smooth.smooth(followed, config.smooth, live=live)
+
+
+def retargeted(
+    config: VideoConfig,
+    watched: Iterable[Moment],
+    driver_size: Size,
+    person: Person,
+    *,
+    live: bool,
+    notes: list[str],
+) -> Iterator[Moment]:
+    """The driver's poses made the person's own, in the result's pixels."""
     options = config.retarget
     if (
         compose.kind(config.compose.background) == "driver"
@@ -326,18 +345,9 @@ def retargeted(
     ):
         # On the driver's own background the person belongs where the driver danced.
         options = options.model_copy(update={"place": "driver"})
-    with (
-        closing(build_estimator(config.estimator, device)) as estimator,
-        closing(prefetch(video.read(driver, quick=True), ahead=4)) as frames,
-    ):
-        watched = _told(frames, "poses", info.frames, on_progress)
-        smoothed = smooth.smooth(
-            follow.follow(watched, estimator, config.follow), config.smooth, live=live
-        )
-        yield from retarget.retarget(
-            _kept(smoothed, seen), person.track, options,
-            driver_size=info.size, live=live, report=notes.append,
-        )  # fmt: skip
+    return retarget.retarget(
+        watched, person.track, options, driver_size=driver_size, live=live, report=notes.append
+    )
 
 
 def recorded(poses: Path, driver: Path, size: Size) -> Generation[Moment, None, None]:

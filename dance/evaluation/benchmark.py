@@ -29,6 +29,7 @@ from dance.pipeline import (
     make_video,
     read_person,
     retargeted,
+    watch,
 )
 from dance.pose import tracks
 from dance.types import InputError, Track
@@ -100,10 +101,8 @@ def true_joints(config: VideoConfig, driver: Path, source: Path, answer: Path) -
     """
     device, info = choose_device(config.device), video.probe(driver)
     person = read_person(config, source, info.size, device, on_progress=_say_nothing)
-    moments = retargeted(
-        config, driver, info, person,
-        device=device, live=False, seen=[], notes=[], on_progress=_say_nothing,
-    )  # fmt: skip
+    watched = watch(config, driver, info, device, live=False, on_progress=_say_nothing)
+    moments = retargeted(config, watched, info.size, person, live=False, notes=[])
     own = Track.gather(moments, person.size)
     truth = np.load(answer)["xyv"][..., :2].astype(np.float32)
     made = []

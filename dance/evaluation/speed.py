@@ -231,11 +231,11 @@ def encode_seconds(clip: Path, frames: int, encoding: video.Encoding, *, kept: i
 def study(subject: Subject, config: VideoConfig) -> tuple[Person, Track]:
     """The person, and the driver's poses made the person's own, as a run would have them."""
     person = read_person(subject, config)
-    moments = pipeline.retargeted(
-        config, subject.driver, video.probe(subject.driver), person,
-        device=pipeline.choose_device(config.device), live=False, seen=[], notes=[],
-        on_progress=lambda progress: None,
-    )  # fmt: skip
+    info, device = video.probe(subject.driver), pipeline.choose_device(config.device)
+    watched = pipeline.watch(
+        config, subject.driver, info, device, live=False, on_progress=lambda progress: None
+    )
+    moments = pipeline.retargeted(config, watched, info.size, person, live=False, notes=[])
     return person, Track.gather(moments, person.size)
 
 
