@@ -1,6 +1,6 @@
 """The mediapipe runtime's own poses and speed, for comparison; a script for another Python.
 
-    PYTHON dance/evaluation/mediapipe_runtime.py CLIP OUT.npz
+    PYTHON dance/evaluation/mediapipe_runtime.py CLIP OUT.npz [unsmoothed]
 
 PYTHON belongs to an environment of its own, because mediapipe 0.10.21 wants other versions of numpy
 and protobuf than this project (`make` builds one). `run` calls the script and reads OUT back.
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 VERSION = "0.10.21"
+UNSMOOTHED = "unsmoothed"
 NEEDS = (
     "numpy<2.5", "protobuf>=4.25.3,<5", "absl-py", "attrs", "flatbuffers", "matplotlib",
     "opencv-contrib-python",
@@ -53,12 +54,16 @@ def make(folder: Path) -> Path:
     return python
 
 
-def run(python: Path, clip: Path) -> RuntimePoses:
-    """The runtime's poses of a clip, computed by another Python (`solutions.pose`, complexity 1, tracking)."""
+def run(python: Path, clip: Path, *, smoothed: bool = True) -> RuntimePoses:
+    """The runtime's poses of a clip, computed by another Python (`solutions.pose`, complexity 1, tracking).
+
+    smoothed: with its own filter over time, which is how it comes; False: as its network says.
+    """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "poses.npz"
         # -I: this file's folder must not be on the other Python's path.
         command = [str(python), "-I", str(Path(__file__).resolve()), str(clip.resolve()), str(out)]
+        command += [] if smoothed else [UNSMOOTHED]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
@@ -72,11 +77,13 @@ def run(python: Path, clip: Path) -> RuntimePoses:
         )
 
 
-def main(clip: str, out: str) -> None:
+def main(clip: str, out: str, *how: str) -> None:
     import mediapipe
 
+    smoothed = UNSMOOTHED not in how
+
     landmarks, found, pose_seconds = [], [], 0.0
-    with mediapipe.solutions.pose.Pose(model_complexity=1) as pose:
+    with mediapipe.solutions.pose.Pose(model_complexity=1, smooth_landmarks=smoothed) as pose:
         began = time.perf_counter()
         capture = cv2.VideoCapture(clip)
         while (picture := capture.read())[0]:

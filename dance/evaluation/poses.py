@@ -32,7 +32,9 @@ def estimate(clip: Path, config: VideoConfig) -> Estimated:
     """Finds, follows and smooths the dancer of a clip as a run would."""
     size = video.probe(clip).size
     with closing(build_estimator(config.estimator, choose_device(config.device))) as estimator:
-        raw = Track.gather(follow.follow(video.read(clip), estimator, config.follow), size)
+        raw = Track.gather(
+            follow.follow(video.read(clip, quick=True), estimator, config.follow), size
+        )
     return Estimated(raw, Track.gather(smooth.smooth(iter(raw), config.smooth), size))
 
 
@@ -84,21 +86,22 @@ def runtime_joints(poses: mediapipe_runtime.RuntimePoses) -> tuple[Array, Array]
 def parity_row(clip: Path, config: VideoConfig, runtime: Path) -> Row:
     """How far our joints are from the runtime's, in torso lengths, where both call them visible.
 
-    Neither is the truth. The runtime smooths as it goes, so both our stages are compared with it.
+    Neither is the truth. Like is compared with like: what the networks say, and what each side's filter
+    over time makes of it. The runtime's filter lags behind the motion, ours looks ahead.
     """
-    theirs = mediapipe_runtime.run(runtime, clip)
-    xy, score = runtime_joints(theirs)
     ours = estimate(clip, config)
-    frames = min(len(xy), len(ours.raw))
-    row: dict[str, str | int | float] = {"clip": clip.name, "frames": frames}
+    row: dict[str, str | int | float] = {"clip": clip.name}
     for name, track in (("raw", ours.raw), ("smoothed", ours.smoothed)):
+        theirs = mediapipe_runtime.run(runtime, clip, smoothed=name == "smoothed")
+        xy, score = runtime_joints(theirs)
+        frames = min(len(xy), len(track))
         # Body and feet; the runtime's "visible" is a visibility of at least a half.
         joints = slice(0, 23)
         seen = (score[:frames, joints] >= 0.5) & (track.score[:frames, joints] >= 0.5)
         torso = motion.torso_lengths(xy[:frames])
         far = motion.joint_errors(track.xy[:frames, joints], xy[:frames, joints], torso)[seen]
         row |= {f"median, {name}": _quantile(far, 0.5), f"90 %, {name}": _quantile(far, 0.9)}
-    row["joints compared"] = int(seen.sum())
+        row |= {"frames": frames, "joints compared": int(seen.sum())}
     return row
 
 

@@ -12,8 +12,11 @@ from dance.evaluation import mediapipe_runtime
 class FakePose:
     """Finds a person in every second picture, at the middle of it."""
 
-    def __init__(self, *, model_complexity: int) -> None:
+    smoothed: bool
+
+    def __init__(self, *, model_complexity: int, smooth_landmarks: bool) -> None:
         assert model_complexity == 1
+        type(self).smoothed = smooth_landmarks
         self.calls = 0
 
     def __enter__(self) -> "FakePose":
@@ -40,6 +43,9 @@ def test_landmarks_are_saved_in_pixels_with_what_was_found(
     assert np.allclose(values["landmarks"][0, 7], [32, 12, -6.4, 0.9])
     assert not values["landmarks"][1].any()
     assert 0 < values["pose_seconds"] <= values["seconds"]
+    assert FakePose.smoothed
+    mediapipe_runtime.main(str(make_clip("clip.mp4", 4)), str(out), mediapipe_runtime.UNSMOOTHED)
+    assert not FakePose.smoothed
 
 
 def test_a_python_without_mediapipe_is_an_error_that_says_so(
