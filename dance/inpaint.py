@@ -22,6 +22,9 @@ _ROW_COST = 120.0
 _GUESS = 0.8
 # Neighbours that should differ by this many grey values more than they do are an edge of something.
 _EDGE = 8.0
+# Colours this many grey values apart are those of different things; how far rows tell of one another, as a
+# share of the window's height.
+_OTHER, _REACH = 20.0, 0.08
 
 
 def inpaint(rgb: Array, hole: Array, *, sources: Array | None = None, finest: int = 240) -> Array:
@@ -275,27 +278,62 @@ def _directional(picture: Array, hole: Array) -> Array:
     """The picture with the hole filled by what its rows and columns show at the hole's sides.
 
     The nearer side counts more, and rows more than columns: floors, walls and horizons go along rows.
+    Where a row's two sides differ, one of them may be a thing on the wall that the hole cuts: what the
+    rows above and below show, whose sides agree, tells which, and the thing is not drawn out.
     """
     free = (~hole).astype(np.float32)
     total = cv2.blur(picture * free[..., None], (3, 3))
     # The rim's colours are averaged over the known of a few pixels, against noise.
     calm = np.where(hole[..., None], 0, total / np.maximum(cv2.blur(free, (3, 3)), 1e-6)[..., None])
+    sides = [
+        _from_side(calm, hole, axis, flip, trust)
+        for axis, trust in ((1, 1.0), (0, 0.15))
+        for flip in (False, True)
+    ]
+    usual = _usual(sides[0], sides[1])
     colours = np.zeros_like(picture)
     weights = np.zeros((*hole.shape, 1), np.float32)
-    for axis, trust in ((1, 1.0), (0, 0.15)):
-        for flip in (False, True):
-            a = np.flip(calm, axis) if flip else calm
-            closed = np.flip(hole, axis) if flip else hole
-            place = np.arange(hole.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
-            last = np.maximum.accumulate(np.where(closed, -1, place), axis)
-            seen = last >= 0
-            colour = np.take_along_axis(a, np.maximum(last, 0)[..., None], axis)
-            weight = np.where(seen, trust / (place - last + 1.0) ** 1.5, 0)[..., None]
-            colour, weight = (np.flip(x, axis) if flip else x for x in (colour, weight))
-            colours += (colour * weight).astype(np.float32)
-            weights += weight.astype(np.float32)
+    for colour, weight in sides:
+        if usual is not None:
+            weight = weight * _alike(colour, usual)
+        colours += colour * weight
+        weights += weight
     found = hole[..., None] & (weights > 0)
     return np.where(found, colours / np.maximum(weights, 1e-9), picture)
+
+
+def _from_side(
+    calm: Array, hole: Array, axis: int, flip: bool, trust: float
+) -> tuple[Array, Array]:
+    """The colour at the hole's rim on one side of every pixel, (h, w, 3), and its weight, (h, w, 1)."""
+    a = np.flip(calm, axis) if flip else calm
+    closed = np.flip(hole, axis) if flip else hole
+    place = np.arange(hole.shape[axis]).reshape((-1, 1) if axis == 0 else (1, -1))
+    last = np.maximum.accumulate(np.where(closed, -1, place), axis)
+    colour = np.take_along_axis(a, np.maximum(last, 0)[..., None], axis)
+    weight = np.where(last >= 0, trust / (place - last + 1.0) ** 1.5, 0)[..., None]
+    if flip:
+        colour, weight = np.flip(colour, axis), np.flip(weight, axis)
+    return colour.astype(np.float32), weight.astype(np.float32)
+
+
+def _usual(left: tuple[Array, Array], right: tuple[Array, Array]) -> Array | None:
+    """What a row would show if nothing but the wall were there, (h, w, 3): from the rows whose sides agree."""
+    both = (left[1] > 0) & (right[1] > 0)
+    agree = np.where(both, _alike(left[0], right[0]) ** 2, 0).astype(np.float32)
+    if not agree.any():
+        return None
+    reach = _REACH * agree.shape[0]
+    middle = (left[0] + right[0]) / 2
+    spread = cv2.GaussianBlur(agree * middle, (1, 0), sigmaX=0.1, sigmaY=reach)
+    total = cv2.GaussianBlur(agree[..., 0], (1, 0), sigmaX=0.1, sigmaY=reach)[..., None]
+    return np.asarray(np.where(total > 1e-3, spread / np.maximum(total, 1e-9), middle), np.float32)
+
+
+def _alike(a: Array, b: Array) -> Array:
+    """How alike two pictures' colours are, (h, w, 1) in (0, 1]: 1 where equal, 1/2 at _OTHER grey values."""
+    apart = np.abs(a - b).mean(-1, keepdims=True) / _OTHER
+    return np.asarray(1 / (1 + apart**4), np.float32)
 
 
 def _first_match(level: _Level, generator: np.random.Generator) -> Array:

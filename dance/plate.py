@@ -14,13 +14,18 @@ import cv2
 import numpy as np
 
 from dance import skeleton as sk
-from dance.inpaint import inpaint
+from dance.inpaint import inpaint, membrane
 from dance.matte import Background, grown, torso_length
 from dance.types import Array, Pose, Size
 
 log = logging.getLogger(__name__)
 
 _ECC_SIDE = 320
+# The log of how much light a shadow takes at the most where the floor can still be seen in it, and the grey
+# values that black has more than nothing.
+_DARKEST, _GLOW = 1.3, 4.0
+# Noise is evened out over squares of twice as many pixels and one more.
+_CALM = 3
 _BLACK = 20
 
 
@@ -36,19 +41,100 @@ def person_area(alpha: Array, pose: Pose) -> Array:
     """Where the person is with a margin, (H, W) bool: what of them a matte misses must not stay behind."""
     unit = torso_length(pose)
     loose = np.zeros(alpha.shape, np.uint8)
-    for joint in (sk.LEFT_WRIST, sk.RIGHT_WRIST, sk.LEFT_BIG_TOE, sk.RIGHT_BIG_TOE, sk.LEFT_HEEL, sk.RIGHT_HEEL):  # fmt: skip
+    for joint in (sk.NOSE, sk.LEFT_WRIST, sk.RIGHT_WRIST, sk.LEFT_BIG_TOE, sk.RIGHT_BIG_TOE, sk.LEFT_HEEL, sk.RIGHT_HEEL):  # fmt: skip
         if pose.score[joint] >= 0.3:
-            centre = tuple(int(v) for v in np.clip(np.round(pose.xy[joint]), -8000, 8000))
-            cv2.circle(loose, centre, max(2, round(0.4 * unit)), 1, -1)
-    # Fingers, shoes and what is held stick out of a matte furthest.
-    wider = grown(alpha > 0.05, 0.12 * unit + 1) & (loose > 0)
-    return grown(alpha > 0.05, 0.05 * unit + 1) | wider
+            cv2.circle(loose, _pixel(pose.xy[joint]), max(2, round(0.4 * unit)), 1, -1)
+    # Hair, fingers, shoes and what is held stick out of a matte furthest.
+    wider = grown(alpha > 0.05, 0.05 * unit + 1) & (loose > 0)
+    return grown(alpha > 0.05, 0.025 * unit + 1) | wider | _hands(alpha.shape, pose, unit)
+
+
+def _hands(size: Size, pose: Pose, unit: float) -> Array:
+    """Where the hands must be, going on from the forearms, (H, W) bool: mattes miss them most."""
+    out = np.zeros(size, np.uint8)
+    for elbow, wrist in ((sk.LEFT_ELBOW, sk.LEFT_WRIST), (sk.RIGHT_ELBOW, sk.RIGHT_WRIST)):
+        forearm = pose.xy[wrist] - pose.xy[elbow]
+        length = float(np.linalg.norm(forearm))
+        if min(pose.score[[elbow, wrist]]) >= 0.3 and length > 0:
+            # A forearm that points at the camera has its hand in front of it.
+            tip = pose.xy[wrist] + forearm * min(0.35 * unit / length, 0.8)
+            ends = (_pixel(pose.xy[wrist]), _pixel(tip))
+            cv2.line(out, ends[0], ends[1], 1, max(2, round(0.25 * unit)))
+    return out > 0
+
+
+def _pixel(point: Array) -> tuple[int, int]:
+    x, y = np.clip(np.round(point), -8000, 8000)
+    return int(x), int(y)
 
 
 def from_photo(rgb: Array, person: Array, pose: Pose) -> Array:
-    """The plate of one picture, (H, W, 3) uint8: person and cast shadow replaced by their surroundings."""
+    """The plate of one picture, (H, W, 3) uint8: the person replaced by their surroundings, their shadow lit."""
     shadow = cast_shadow(rgb, person, pose)
-    return inpaint(rgb, person | shadow)
+    calm = without_noise(rgb)
+    filled = inpaint(calm, person | shadow)
+    return lit(calm, filled, shadow, person, torso_length(pose))
+
+
+def lit(rgb: Array, filled: Array, shadow: Array, person: Array, unit: float) -> Array:
+    """The filled picture (H, W, 3) uint8 with the floor's own pattern where the shadow let it be seen.
+
+    rgb: the picture with person and shadow, (H, W) bool.  unit: the torso's length in pixels. The floor in
+    the shadow is divided by how much darker it is than what was filled in, which a median tells from the
+    pattern of both by being wider than its lines.
+    """
+    if not shadow.any():
+        return filled
+    side = 2 * max(1, round(0.06 * unit)) + 1
+    ys, xs = np.nonzero(shadow)
+    part = (
+        slice(max(0, ys.min() - side), ys.max() + side),
+        slice(max(0, xs.min() - side), xs.max() + side),
+    )
+    dark, body = shadow[part], person[part]
+    seen, wanted = (picture[part].astype(np.float32) + _GLOW for picture in (rgb, filled))
+    ratio = np.clip(np.log(seen / wanted), -_DARKEST, _DARKEST)
+    # The person's place is neither lit nor dark: it takes over what is beside it.
+    ratio = membrane(ratio, body)
+    steps = np.clip(np.round((ratio / _DARKEST + 1) * 127.5), 0, 255).astype(np.uint8)
+    smooth = cv2.GaussianBlur(cv2.medianBlur(steps, side), (0, 0), side / 8).astype(np.float32)
+    loss = np.minimum((smooth / 127.5 - 1) * _DARKEST, 0)
+    bright = seen * np.exp(-loss)
+    # Nothing can be seen in what is nearly black; and no seam where the shadow ends.
+    share = np.clip(4 * (1 + loss.min(-1) / _DARKEST), 0, 1)
+    share *= cv2.GaussianBlur(dark.astype(np.float32), (0, 0), side / 8)
+    mixed = wanted + (bright - wanted) * share[..., None] - _GLOW
+    out = filled.copy()
+    out[part][dark] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)[dark]
+    return out
+
+
+def without_noise(rgb: Array) -> Array:
+    """The picture (H, W, 3) uint8 with its sensor noise evened out where nothing but noise is.
+
+    Noise that stands still for a whole video looks like dirt on the lens, and what is filled in has none.
+    A guided filter of the picture by itself (He, Sun, Tang, 2010) for the noise that the picture has.
+    """
+    noise = noise_level(rgb)
+    side = (2 * _CALM + 1, 2 * _CALM + 1)
+    picture = rgb.astype(np.float32)
+    mean = cv2.blur(picture, side)
+    detail = np.maximum(cv2.blur(picture * picture, side) - mean * mean - noise**2, 0)
+    share = detail / (detail + (2 * noise) ** 2 + 1e-6)
+    smooth = cv2.blur(share, side) * picture + cv2.blur((1 - share) * mean, side)
+    return np.asarray(np.clip(np.round(smooth), 0, 255).astype(np.uint8))
+
+
+def noise_level(rgb: Array) -> Array:
+    """The noise's standard deviation of each channel, (3,) in grey values, from the picture's calmer parts.
+
+    Immerkaer, Fast noise variance estimation, 1996: what is left when planes and edges are taken away.
+    """
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
+    rest = np.abs(cv2.filter2D(rgb.astype(np.float32), -1, kernel))
+    size = (max(1, rest.shape[1] // 16), max(1, rest.shape[0] // 16))
+    blocks = cv2.resize(rest, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(np.quantile(blocks.reshape(-1, 3), 0.3, axis=0) * np.sqrt(np.pi / 2))
 
 
 def cast_shadow(rgb: Array, person: Array, pose: Pose, *, reach: float = 0.1) -> Array:

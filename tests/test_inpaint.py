@@ -42,6 +42,18 @@ def test_a_wall_with_a_gradient_shows_no_outline_of_the_hole() -> None:
         assert abs(filled[20:120, inside].mean() - filled[20:120, outside].mean()) < 4
 
 
+def test_a_thing_that_the_hole_cuts_is_not_drawn_out() -> None:
+    picture = np.full((120, 160, 3), 180, np.uint8)
+    picture[90:] = (120, 80, 50)
+    picture[40:60, 90:120] = (30, 30, 60)
+    hole = hole_in((120, 160), slice(10, 110), slice(50, 100))
+    spoilt = picture.copy()
+    spoilt[hole] = (255, 0, 0)
+    filled = inpaint(spoilt, hole).astype(int)
+    assert np.abs(filled[40:60, 52:84] - 180).mean() < 12
+    assert np.abs(filled[96:108, 52:98] - picture[100, 0]).mean() < 12
+
+
 def test_patches_come_only_from_where_they_may() -> None:
     picture = np.full((80, 120, 3), 90, np.uint8)
     picture[:, 60:] = (250, 20, 20)
