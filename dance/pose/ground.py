@@ -26,6 +26,9 @@ SOLES: tuple[int, ...] = (
 _CAMERA_HEIGHT, _CAMERA_SPREAD = 1.15, 0.35
 _SIZE_NOISE = 0.03  # of the log size of one frame, at the least
 _SOLE_NOISE = 0.025  # metres: soles are not points
+_FOOT_BEFORE = (
+    0.1  # metres by which the legs' estimated leans misplace a foot before or behind the hips
+)
 _INDEPENDENT = 30  # frames at most count as many different views of the floor
 _GUESSED_FEET = 0.2  # how well feet nobody saw are known
 _JUMP = 3.0  # times that noise: what is farther above the floor jumps
@@ -160,7 +163,8 @@ def by_feet(figure: Figure, floor: Floor, feet_seen: Array) -> tuple[Array, Arra
         distance = foot - (low[:, 2] - figure.root[:, 2])
         log = np.log(distance)
         share = np.hypot(_SOLE_NOISE, floor.doubt * (low[:, 2] - np.median(low[:, 2])))
-        variance = (share / floor.height) ** 2 / np.maximum(feet_seen, 1e-6)
+        share = np.hypot(share / floor.height, _FOOT_BEFORE / distance)
+        variance = share**2 / np.maximum(feet_seen, 1e-6)
     jump = np.clip(floor.above(low) / _SOLE_NOISE, 0, None)
     variance = variance * np.maximum(1.0, jump / 1.5) ** 4
     good = np.isfinite(log) & (slant > 0.02) & figure.found & (feet_seen > 0.1)

@@ -90,8 +90,9 @@ SKELETON: int = next(i for i, bone in enumerate(BONES) if bone.group == GROUP["h
 
 _TRUNK, _NECK = 0, 1
 
-# Fractions of a bone's length: what its own length may be off by, and what the estimated depth may.
-_LENGTH_ERROR = 0.07
+# Fractions of a bone's length: what it looks too long or short by, joints being a few hundredths of a torso off
+# at both its ends, and what the estimated depth may be off by.
+_LENGTH_ERROR = 0.1
 _DEPTH_ERROR = 0.22
 _STEPS = np.linspace(-1.15, 1.15, 47)
 
