@@ -149,10 +149,10 @@ def draw_body(canvas: Array, points: Array, *, stroke: float = 1.0, fine: int = 
     colours, seen = _COLOURS[len(points)], points[:, 2] > 0
     for point, colour, shown in zip(points, colours, seen, strict=True):
         if shown:
-            _disc(canvas, point, _JOINT * stroke, colour, fine)
+            _disc(canvas, point, _breadth(_JOINT, stroke), colour, fine)
     for a, b in _LIMBS[len(points)]:
         if seen[a] and seen[b]:
-            _limb(canvas, points[a], points[b], _LIMB * stroke, colours[a], fine)
+            _limb(canvas, points[a], points[b], _breadth(_LIMB, stroke), colours[a], fine)
 
 
 def draw_face(
@@ -163,7 +163,7 @@ def draw_face(
         return
     for i in _FACE_POINTS[count]:
         if points[i, 2] > 0:
-            _disc(canvas, points[i], _FACE * stroke, (0, 0, 0), fine)
+            _disc(canvas, points[i], _breadth(_FACE, stroke), (0, 0, 0), fine)
 
 
 def draw_hand(canvas: Array, points: Array, *, stroke: float = 1.0, fine: int = 0) -> None:
@@ -171,10 +171,10 @@ def draw_hand(canvas: Array, points: Array, *, stroke: float = 1.0, fine: int = 
     seen = points[:, 2] > _SURE_HAND
     for point, colour, shown in zip(points, _HAND_COLOURS, seen, strict=True):
         if shown:
-            _disc(canvas, point, _KNUCKLE * stroke, colour, fine)
+            _disc(canvas, point, _breadth(_KNUCKLE, stroke), colour, fine)
     for a, b in _HAND_LIMBS:
         if seen[a] and seen[b]:
-            _limb(canvas, points[a], points[b], _FINGER * stroke, _HAND_COLOURS[b], fine)
+            _limb(canvas, points[a], points[b], _breadth(_FINGER, stroke), _HAND_COLOURS[b], fine)
 
 
 def draw_face_dots(canvas: Array, points: Array) -> None:
@@ -250,6 +250,11 @@ def _openpose(xy: Array, score: Array, joints: int) -> tuple[Array, tuple[Array,
         hands,
         np.vstack([face, pupils]),
     )
+
+
+def _breadth(published: float, stroke: float) -> float:
+    """A radius at another scale. What cv2 fills reaches half a pixel beyond, which is to scale with the rest."""
+    return max(0.0, (published + 0.5) * stroke - 0.5)
 
 
 def _disc(

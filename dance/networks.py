@@ -12,6 +12,7 @@ import os
 import queue
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,7 +185,9 @@ def openvino(
         ) from error
     # openvino.convert_model does just this, but reports every use over the network unless told not to.
     frontend = FrontEndManager().load_by_framework("pytorch")
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Of tracing, which torch is to replace and which takes the sizes, fixed here, for constants.
+        warnings.simplefilter("ignore")
         decoder = TorchScriptPythonDecoder(module, example_input=(torch.zeros(shape),))
         model = frontend.convert(frontend.load(decoder))
     model.reshape(shape)

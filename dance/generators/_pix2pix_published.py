@@ -177,18 +177,16 @@ def place_of(module: str, published: Iterable[str]) -> str | None:
     return {"downsample": "halve", "model": "trunk"}.get(module)
 
 
-def facts(published: Mapping[str, Tensor]) -> dict[str, Any]:
+def facts(published: Mapping[str, Tensor], origin: str = "the checkpoint") -> dict[str, Any]:
     """The constructor values of the network whose published state dict this is, read off its shapes.
 
-    Raises InputError for a state dict of none of these networks.
+    Raises InputError, starting with `origin`, for a state dict of none of these networks.
     """
     ours = rename(published)
     shape = {key: tuple(value.shape) for key, value in ours.items()}
     for key, sides in shape.items():
         if key.endswith(".conv.weight") and len(sides) != 4:
-            raise InputError(
-                f"{key} of a checkpoint has the shape {sides}, not that of a convolution"
-            )
+            raise InputError(f"{origin}: {key} has the shape {sides}, not that of a convolution")
     norm = "batch" if any(key.endswith(".norm.weight") for key in ours) else "instance"
     if "downs.0.conv.weight" in ours:
         width, channels, *_ = shape["downs.0.conv.weight"]
@@ -213,7 +211,9 @@ def facts(published: Mapping[str, Tensor]) -> dict[str, Any]:
         return {**found, "num_D": _count(ours, "scales."), "getIntermFeat": each}
     if not {"trunk.stem.conv.weight", "out.conv.weight"} <= ours.keys():
         some = ", ".join(sorted(published)[:3])
-        raise InputError(f"this is no published network known here; its first keys are: {some}")
+        raise InputError(
+            f"{origin}: is no published network known here; its first keys are: {some}"
+        )
     output, width, *_ = shape["out.conv.weight"]
     ends = {"input_nc": shape["trunk.stem.conv.weight"][1], "output_nc": output, "ngf": width}
     downs, blocks = _count(ours, "trunk.downs."), _count(ours, "trunk.blocks.")

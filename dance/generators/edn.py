@@ -235,7 +235,7 @@ def converted(
     network (a discriminator, an encoder), alone.  size: (height, width) it draws, the published one without it.
     Raises InputError, starting with `origin`, where tensors are missing, unexpected or of another shape.
     """
-    found = facts(published)
+    found = facts(published, origin)
     if found.get("input_nc") != 2 * COLOURS or found.get("output_nc") != COLOURS:
         if face_network is not None:
             raise InputError(f"{origin}: is no generator a face generator belongs to")
@@ -276,7 +276,7 @@ def _published_architecture(
             "enhancers": found["n_local_enhancers"], "enhancer_blocks": found["n_blocks_local"],
         }  # fmt: skip
     if face_network is not None:
-        its = facts(face_network)
+        its = facts(face_network, f"{origin}, its face generator")
         kind = "unet" if "num_downs" in its else "global"
         values["face"] = {
             "network": kind,
@@ -295,6 +295,8 @@ def build(config: Config, device: str) -> Generator:
             "the generator edn draws a person it has learnt: give the trained weights, "
             "generator.options.weights=FILE.safetensors (scripts/train.py makes them)"
         )
+    if config.runtime == "openvino" and device != "cpu":
+        raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")
     architecture, found = load(config.weights)
     found.requires_grad_(False)
     if not config.face:
@@ -343,8 +345,6 @@ class EDN:
         self._body: Callable[[Tensor], Tensor] = trained.generator
         self._face: Callable[[Tensor], Tensor] | None = trained.face
         if runtime == "openvino":
-            if device != "cpu":
-                raise InputError(f"runtime=openvino draws on the CPU: device={device} needs torch")
             shape = (1, 2 * COLOURS, *architecture.size)
             self._body = runtimes.openvino(trained.generator, shape)
             if trained.face is not None and f is not None:
