@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from dance import weights
 from dance.types import Array, InputError
 
 Kind = Literal["absolute", "relative", "pixels", "grey"]
@@ -178,7 +179,7 @@ def filled(
         key: value.reshape(()) if key in wanted and wanted[key].dim() == 0 else value
         for key, value in published.rename(state).items()
     }
-    module.load_state_dict(ours, strict=True)
+    weights.fill(module, ours, "the recorded weights")
     return module
 
 

@@ -71,7 +71,8 @@ def verdict(path: Path, system: ModuleType | None) -> Verdict:
         results: list[Result] = list(system.results(oracle))
     except (InputError, ValueError, KeyError, RuntimeError) as error:
         # Other facts or weights than the networks take: the other oracles are still to be told.
-        return Verdict(oracle.name, False, note=f"{type(error).__name__}: {error}".split("\n")[0])
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        return Verdict(oracle.name, False, note=" ".join(f"{kind}{error}".split()))
     return compared(oracle, results)
 
 

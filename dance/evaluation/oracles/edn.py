@@ -16,6 +16,7 @@ from dance import skeleton as sk
 from dance.evaluation.oracles._oracle import Oracle, Published, Result, filled, network_results
 from dance.generators import _pix2pix_published as published
 from dance.generators import edn
+from dance.generators._pix2pix import GlobalGenerator
 from dance.pose import edn_normalise
 from dance.training import losses
 from dance.types import Array, InputError
@@ -129,9 +130,12 @@ def _whole(oracle: Oracle) -> Iterator[Result]:
         )
     ]  # fmt: skip
     yield Result("train.face_residual", torch.cat(residuals, -1), oracle.atol)
-    for name, value in _train_losses(
-        oracle, judge, face_judge, sticks[:2], [first, second], real[:2], cut
-    ).items():
+    # The published trainer halves this term while it teaches the global network.
+    looks_weight = 5.0 if isinstance(generator, GlobalGenerator) else 10.0
+    made = _train_losses(
+        oracle, judge, face_judge, sticks[:2], [first, second], real[:2], cut, looks_weight
+    )
+    for name, value in made.items():
         yield Result(f"train_loss.{name}", value, oracle.atol)
 
 
@@ -143,6 +147,7 @@ def _train_losses(
     drawn: list[Tensor],
     real: list[Tensor],
     cut: Any,
+    looks_weight: float,
 ) -> Mapping[str, Tensor]:
     """The eight losses of two frames, as the published trainer has them."""
     vgg = _vgg(oracle)
@@ -157,7 +162,7 @@ def _train_losses(
     return {
         "G_GAN": losses.gan(fake_scores, True),
         "G_GAN_Feat": losses.feature_matching(fake_scores, real_scores, layers=layers),
-        "G_VGG": 10.0 * torch.stack([*looks, *(0.5 * look for look in face_looks)]).sum(),
+        "G_VGG": looks_weight * torch.stack(looks).sum() + 5.0 * torch.stack(face_looks).sum(),
         "D_real": losses.gan(real_scores, True),
         "D_fake": losses.gan(fake_scores, False),
         "G_GANface": 0.5 * losses.gan(fake_faces, True),
