@@ -321,7 +321,7 @@ def watch(
     """The driver's poses, one per frame, followed and smoothed, in the driver's pixels."""
     with (
         closing(build_estimator(config.estimator, device)) as estimator,
-        closing(prefetch(video.read(driver, quick=True), ahead=4)) as frames,
+        closing(prefetch(video.read(driver), ahead=4)) as frames,
     ):
         watched = _told(frames, "poses", info.frames, on_progress)
         followed = follow.follow(watched, estimator, config.follow)

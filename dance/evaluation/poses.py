@@ -32,9 +32,7 @@ def estimate(clip: Path, config: VideoConfig) -> Estimated:
     """Finds, follows and smooths the dancer of a clip as a run would."""
     size = video.probe(clip).size
     with closing(build_estimator(config.estimator, choose_device(config.device))) as estimator:
-        raw = Track.gather(
-            follow.follow(video.read(clip, quick=True), estimator, config.follow), size
-        )
+        raw = Track.gather(follow.follow(video.read(clip), estimator, config.follow), size)
     return Estimated(raw, Track.gather(smooth.smooth(iter(raw), config.smooth), size))
 
 

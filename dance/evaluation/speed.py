@@ -160,7 +160,7 @@ def stage_rows(subject: Subject) -> list[Row]:
     clock["study person"] = time.perf_counter() - began
     with closing(pipeline.build_estimator(config.estimator, device)) as estimator:
         watched = _Watched(estimator, clock)
-        frames = _timed("decode", video.read(subject.driver, quick=True), clock)
+        frames = _timed("decode", video.read(subject.driver), clock)
         followed = _timed("follow", follow.follow(frames, watched, config.follow), clock)
         smoothed = _timed("smooth", smooth.smooth(followed, config.smooth), clock)
         moments = retarget.retarget(
@@ -210,7 +210,7 @@ def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float, float]:
     device = pipeline.choose_device(config.device)
     with closing(pipeline.build_estimator(config.estimator, device)) as estimator:
         began, computed = time.perf_counter(), time.process_time()
-        with closing(prefetch(video.read(clip, quick=True))) as frames:
+        with closing(prefetch(video.read(clip))) as frames:
             followed = follow.follow(frames, estimator, config.follow)
             count = sum(1 for _ in smooth.smooth(followed, config.smooth))
         return count, time.perf_counter() - began, time.process_time() - computed

@@ -67,14 +67,10 @@ class Mapping:
 
 
 class Converter:
-    """Turns decoded pictures into (H, W, 3) uint8 sRGB of one size; keeps swscale's set-up between them.
+    """Turns decoded pictures into (H, W, 3) uint8 sRGB of one size; keeps swscale's set-up between them."""
 
-    quick: colours of plain pictures may be 1 to 3 levels off, for a fifth of the time.
-    """
-
-    def __init__(self, size: Size, codec: str, *, quick: bool = False) -> None:
+    def __init__(self, size: Size, codec: str) -> None:
         self._size = size
-        self._quick = quick
         self._codec = codec
         self._scaler = VideoReformatter()
 
@@ -83,8 +79,6 @@ class Converter:
         mapping = _mapping(int(frame.color_primaries), int(frame.color_trc))
         number = self._matrix(frame)
         if mapping is None and not alpha and number in _WEIGHTS and _is_plain_yuv(frame):
-            if self._quick and number in _SWSCALE:
-                return self._scaled(frame, "rgb24", None).to_ndarray(), None
             return self._plainly(frame, number), None
         deep = mapping is not None
         layout = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")

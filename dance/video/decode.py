@@ -40,13 +40,10 @@ _CLOCK_BREAK = Fraction(1)
 _SAME_TIME = 1e-3  # seconds; decord tells times as 32-bit floats
 
 
-def read(
-    path: Path, *, size: Size | None = None, quick: bool = False
-) -> Generator[Frame, None, None]:
+def read(path: Path, *, size: Size | None = None) -> Generator[Frame, None, None]:
     """The frames a player shows, in order, upright, with square pixels, in sRGB, at their exact times.
 
     size: (height, width) to scale them to on the way; None leaves them as large as they are shown.
-    quick: for pictures that are looked at by an estimator and never shown; see `colour.Converter`.
     A file that is damaged or cut off gives what decodes, and a warning with the count.
     Raises InputError where the file is no video or not one frame of it decodes.
     """
@@ -59,7 +56,7 @@ def read(
         clock = Clock(origin(container), rate, may_jump=may_jump(container))
         pictures = _deinterlaced(_decoded(container, stream, trouble))
         count = 0
-        for frame in _converted(pictures, stream, clock, size, quick=quick):
+        for frame in _converted(pictures, stream, clock, size):
             yield frame
             count += 1
         if not count:
@@ -145,12 +142,7 @@ def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:
 
 
 def _converted(
-    pictures: Iterable[av.VideoFrame],
-    stream: av.VideoStream,
-    clock: Clock,
-    size: Size | None,
-    *,
-    quick: bool,
+    pictures: Iterable[av.VideoFrame], stream: av.VideoStream, clock: Clock, size: Size | None
 ) -> Iterator[Frame]:
     """The decoded pictures as frames: turned, scaled, in sRGB, numbered, their times mended."""
     turn = Turn()
@@ -161,8 +153,7 @@ def _converted(
             stored = picture.height, picture.width
             shown = size or shown_size(stored, pixel_aspect(stream), turn)
             stored_size = (shown[1], shown[0]) if turn.transpose else shown
-            codec = stream.codec_context.codec.canonical_name
-            convert = Converter(stored_size, codec, quick=quick)
+            convert = Converter(stored_size, stream.codec_context.codec.canonical_name)
         time = clock.next(picture)
         rgb, alpha = convert(picture, alpha=has_alpha(picture))
         if alpha is not None and alpha.min() == 1:
