@@ -93,7 +93,7 @@ def test_parity_is_the_distance_of_joints_both_call_visible(
         track(hidden + np.array([0, 1]), sure), track(hidden + np.array([0, 2]), sure)
     )
     monkeypatch.setattr(poses, "estimate", lambda clip, config: estimated)
-    monkeypatch.setattr(mediapipe_runtime, "run", lambda python, clip: runtime(truth))
+    monkeypatch.setattr(mediapipe_runtime, "run", lambda python, clip, **how: runtime(truth))
     row = poses.parity_row(Path("a clip.mp4"), load(VideoConfig), Path("python"))
     assert row["clip"] == "a clip.mp4" and row["frames"] == 12
     assert row["median, raw"] == pytest.approx(1 / 50, abs=1e-5)
@@ -108,7 +108,7 @@ def test_a_clip_the_runtime_finds_nobody_in_compares_nothing(
     found = runtime(truth)
     nobody = mediapipe_runtime.RuntimePoses(found.landmarks, np.zeros(12, bool), 1.0, 0.5)
     monkeypatch.setattr(poses, "estimate", lambda clip, config: estimated)
-    monkeypatch.setattr(mediapipe_runtime, "run", lambda python, clip: nobody)
+    monkeypatch.setattr(mediapipe_runtime, "run", lambda python, clip, **how: nobody)
     row = poses.parity_row(Path("clip.mp4"), load(VideoConfig), Path("python"))
     assert row["joints compared"] == 0 and np.isnan(row["median, raw"])  # type: ignore[arg-type]
 
