@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from dance._inpaint_loops import add_votes, costs, relax
 from dance.types import Array
 
 _HALF = 2
@@ -197,21 +198,13 @@ def _relaxed(right: Array, down: Array, hole: Array) -> Array:
     left, right_end = max(0, xs.min() - 1), min(width, xs.max() + 2)
     part = (slice(top, bottom), slice(left, right_end))
     inside = hole[part][..., None].astype(np.float32)
-    current = np.asarray(value[part] * inside)
-    pulls = []
-    for step, axis in ((right[part], 1), (down[part], 0)):
-        weight = 1 / (1 + (np.abs(step).max(-1, keepdims=True) / _EDGE) ** 2)
-        end = (slice(None), slice(-1, None)) if axis == 1 else (slice(-1, None),)
-        weight[end] = 0
-        pulls.append((np.roll(weight, 1, axis), weight, np.roll(step, 1, axis), step, axis))
-    total = sum(before + after for before, after, *_ in pulls)
-    total = np.maximum(total, 1e-6)
-    for _ in range(12):
-        pull = np.zeros_like(current)
-        for before, after, step_before, step_after, axis in pulls:
-            pull += before * (np.roll(current, 1, axis) + step_before)
-            pull += after * (np.roll(current, -1, axis) - step_after)
-        current = inside * (0.15 * current + 0.85 * pull / total)
+    steps = [np.ascontiguousarray(step[part]) for step in (right, down)]
+    pulls = [
+        np.asarray(1 / (1 + (np.abs(step).max(-1) / _EDGE) ** 2), np.float32) for step in steps
+    ]
+    current = relax(
+        np.asarray(value[part] * inside, np.float32), *steps, *pulls, inside[..., 0] > 0, rounds=12
+    )
     out = np.zeros((height, width, 3), np.float32)
     out[part] = current
     return out
@@ -397,11 +390,9 @@ def _search(match: Array, level: _Level, generator: np.random.Generator, tries: 
     flat = level.picture.reshape(-1, 3)
     offsets = _offsets(width)
     usable = level.usable.ravel()
-    wanted = flat[level.centres[:, None] + offsets]
 
     def cost_of(rows: Array, places: Array) -> Array:
-        difference = flat[places[:, None] + offsets] - wanted[rows]
-        cost = np.einsum("nkc,nkc->n", difference, difference) / (3 * len(offsets))
+        cost = costs(flat, level.centres[rows], places, offsets)
         return np.asarray(cost + _row_cost(level.centres[rows], places, level))
 
     everyone = np.arange(len(match))
@@ -441,7 +432,7 @@ def _voted(level: _Level, match: Array) -> _Level:
 def _votes(level: _Level, match: Array, values: Array) -> tuple[Array, Array]:
     """What the matched patches say of every pixel's values (h, w, C), and where any of them says something."""
     width = level.hole.shape[1]
-    flat = values.reshape(-1, values.shape[-1])
+    flat = np.ascontiguousarray(values.reshape(-1, values.shape[-1]), np.float32)
     total = np.zeros_like(flat)
     weights = np.zeros((len(flat), 1), np.float32)
     # Patches near the rim hold known pixels and have better matches: they say more.
@@ -450,12 +441,7 @@ def _votes(level: _Level, match: Array, values: Array) -> tuple[Array, Array]:
     ]
     trust = np.power(np.float32(1.1), -depth).astype(np.float32) + np.float32(1e-4)
     around = np.arange(-_HALF, _HALF + 1)
-    for dy in around:
-        for dx in around:
-            step = int(dy * width + dx)
-            # Centres are distinct, so that for one step no pixel is written twice.
-            share = (trust * np.float32(np.exp(-(dy * dy + dx * dx) / 6.0)))[:, None]
-            total[level.centres + step] += share * flat[match + step]
-            weights[level.centres + step] += share
+    nearness = np.exp(-(around[:, None] ** 2 + around**2) / 6.0).astype(np.float32).ravel()
+    add_votes(total, weights[:, 0], flat, level.centres, match, trust, _offsets(width), nearness)
     agreed = total / np.maximum(weights, 1e-9)
     return agreed.reshape(values.shape), (weights[:, 0] > 0).reshape(level.hole.shape)

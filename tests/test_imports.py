@@ -18,7 +18,17 @@ ROOT = Path(dance.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"types"}),
     frozenset(
-        {"config", "console", "demo", "networks", "plugins", "skeleton", "stream", "weights"}
+        {
+            "config",
+            "_inpaint_loops",
+            "console",
+            "demo",
+            "networks",
+            "plugins",
+            "skeleton",
+            "stream",
+            "weights",
+        }
     ),
     frozenset({"draw", "geometry", "inpaint", "labels"}),
     frozenset({"matte", "surface"}),
