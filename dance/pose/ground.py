@@ -25,7 +25,7 @@ SOLES: tuple[int, ...] = (
 # A camera is held or put at about chest height; how far that is from true.
 _CAMERA_HEIGHT, _CAMERA_SPREAD = 1.15, 0.35
 _SIZE_NOISE = 0.03  # of the log size of one frame, at the least
-_SOLE_NOISE = 0.025  # metres: soles are not points
+_SOLE_NOISE = 0.035  # metres: soles are not points, and their joints are 2 to 4 cm off
 _FOOT_BEFORE = (
     0.1  # metres by which the legs' estimated leans misplace a foot before or behind the hips
 )
