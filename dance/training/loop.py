@@ -8,6 +8,7 @@ history.json (scores), samples/ (sheets of held-out frames), events.* (TensorBoa
 from __future__ import annotations
 
 import copy
+import errno
 import importlib.metadata
 import json
 import logging
@@ -202,19 +203,19 @@ def train(
             run.step += 1
             run.seconds = time.monotonic() - began
             share = _agreed(accelerator, _share(config, run))
-            stop = _agreed(accelerator, float(stopping.is_set())) > 0
             speed = meter.after_a_step()
             if on_progress is not None and accelerator.is_main_process:
                 left = run.seconds / share * (1 - share) if share > 0.001 else None
                 on_progress(Progress(recipe.stage, run.step, min(share, 1), speed, left, losses))
+            stop = _agreed(accelerator, float(stopping.is_set())) > 0
             due = int(share * config.checks) > checked
             late = time.monotonic() - saved > 60 * config.save_minutes
             if accelerator.is_main_process and (due or late or stop):
-                if due:
-                    checked = int(share * config.checks)
-                    _check(config, run, pairs, accelerator, board, losses, speed)
-                checkpoint.save(folder / LAST, run.tree())
-                saved = time.monotonic()
+                with _room(folder):
+                    if due:
+                        _check(config, run, pairs, accelerator, board, losses, speed)
+                    checkpoint.save(folder / LAST, run.tree())
+                checked, saved = int(share * config.checks), time.monotonic()
             if stop:
                 log.info("stopped at step %d; go on with --resume", run.step)
                 break
@@ -359,7 +360,7 @@ def _check(
     )
     best = run.best is None or l1 < run.best
     row = {"step": run.step, "seconds": round(run.seconds, 1), "stage": run.recipe.stage, "l1": l1, "psnr": psnr}  # fmt: skip
-    run.history = [*(run.history or []), row | {k: float(v) for k, v in losses.items()}]
+    run.history = [*(run.history or []), row | {f"loss_{k}": v for k, v in losses.items()}]
     _write_text(config.output / "history.json", json.dumps(run.history, indent=1))
     picture = _sheet(shown)
     _write_png(config.output / "samples" / f"{run.step:07d}.png", picture)
@@ -413,6 +414,20 @@ def _write_text(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.part")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """A full disk, in one line; what is written is written aside first, so that nothing is damaged."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise
+        raise InputError(
+            f"{folder}: cannot be written to ({error.strerror}); the last checkpoint is whole: "
+            "make room there and go on with --resume"
+        ) from error
 
 
 @contextmanager

@@ -1,0 +1,252 @@
+"""A training run: it learns, it can be ended in any way and goes on exactly where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dance import config, person_files
+from dance.generators import edn
+from dance.training import checkpoint, loop
+from dance.training.loop import TrainConfig
+from dance.types import InputError
+
+ROOT = Path(__file__).parents[2]
+TINY: dict[str, Any] = {
+    "window": True,
+    "generator": {
+        "height": 64, "filters": 2, "downs": 1, "blocks": 1, "enhancer_blocks": 1, "alpha": True,
+        "face": {"filters": 2, "downs": 1, "blocks": 1, "side": 16},
+    },
+    "adversary": {"filters": 2, "face_filters": 2, "layers": 2, "scales": 2},
+    "weights": {"l1": 10.0, "matte": 5.0},
+    "shares": {"coarse": 1, "fine": 2, "face": 1},
+    "rehearsals": 1,
+}  # fmt: skip
+
+
+def settings(data: Path, output: Path, **changes: Any) -> TrainConfig:
+    values = {
+        "recipe": {"name": "edn", "options": TINY}, "data": str(data), "output": str(output),
+        "steps": 4, "device": "cpu", "workers": 0, "threads": 1, "checks": 4, "scored": 2, "shown": 1,
+    }  # fmt: skip
+    return config.check(TrainConfig, values | changes, "test")
+
+
+def numbers(tree: Any, skipped: tuple[str, ...] = ()) -> Any:
+    """The tree without what a clock has written into it."""
+    if isinstance(tree, dict):
+        return {k: numbers(v, skipped) for k, v in tree.items() if k not in skipped}
+    if isinstance(tree, list):
+        return [numbers(v, skipped) for v in tree]
+    return tree
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert list(a) == list(b), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_four_steps_are_some_then_resumed_the_others_bit_for_bit(
+    folder: Path, tmp_path: Path, first: int
+) -> None:
+    """One cut in each stage: coarse, fine, and just before the face's."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    loop.train(settings(folder, whole))
+    loop.train(settings(folder, parts), on_progress=_Stopping(first))
+    assert checkpoint.load(parts / loop.LAST)["step"] == first
+    torch.manual_seed(99)
+    torch.rand(7)
+    report = loop.train(settings(folder, parts), resume=True)
+    assert report.steps == 4 and not report.stopped
+    clocks = ("seconds",)
+    assert_same(
+        numbers(checkpoint.load(whole / loop.LAST), clocks),
+        numbers(checkpoint.load(parts / loop.LAST), clocks),
+    )
+    a, b = (run / "generator.safetensors" for run in (whole, parts))
+    assert_same(dict(edn.load(a)[1].state_dict()), dict(edn.load(b)[1].state_dict()))
+
+
+class _Stopping:
+    """Told of progress, it asks the process to end after so many steps, as a system does."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def __call__(self, progress: loop.Progress) -> None:
+        if progress.step == self.after:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_run_leaves_everything_needed_to_draw_and_to_look(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    said: list[loop.Progress] = []
+    report = loop.train(settings(folder, run), on_progress=said.append)
+    assert report.steps == 4 and report.best is not None
+    assert [p.stage for p in said] == ["coarse", "fine", "fine", "face"]
+    assert [p.share for p in said] == [0.25, 0.5, 0.75, 1.0]
+    assert all(p.losses and all(v == v for v in p.losses.values()) for p in said)
+    architecture, trained = edn.load(run / "generator.safetensors")
+    assert architecture.follow is not None and trained.face is not None
+    assert len(person_files.load(run / "person").views) == 1
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert told["dataset"]["source"] == "walk.mp4" and "torch" in told["versions"]
+    history = json.loads((run / "history.json").read_text(encoding="utf-8"))
+    assert [row["step"] for row in history] == [1, 2, 3, 4]
+    assert len(list((run / "samples").glob("*.png"))) == 4 and list(run.glob("events.*"))
+    assert not [p for p in run.rglob("*") if p.name.startswith(".")]
+
+
+def test_training_lowers_the_held_out_error(folder: Path, tmp_path: Path) -> None:
+    options = TINY | {"face": False, "shares": {"coarse": 0, "fine": 1}, "rate": 2e-3}
+    recipe = {"name": "edn", "options": options}
+    loop.train(settings(folder, tmp_path / "run", steps=60, recipe=recipe, average=0.9))
+    rows = json.loads((tmp_path / "run" / "history.json").read_text(encoding="utf-8"))
+    assert rows[-1]["l1"] < 0.7 * rows[0]["l1"]
+
+
+def test_the_published_whole_frame_is_trained_too(folder: Path, tmp_path: Path) -> None:
+    generator = TINY["generator"] | {"alpha": False, "height": 32, "width": 64}
+    options = TINY | {"window": False, "generator": generator, "weights": {}, "temporal": False}
+    run = tmp_path / "run"
+    loop.train(settings(folder, run, recipe={"name": "edn", "options": options}))
+    architecture, _ = edn.load(run / "generator.safetensors")
+    assert architecture.size == (32, 64) and architecture.follow is None
+
+
+def test_another_folder_another_setting_and_no_run_are_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match="no run to go on with"):
+        loop.train(settings(folder, run), resume=True)
+    loop.train(settings(folder, run, steps=1, checks=1))
+    with pytest.raises(InputError, match="--resume"):
+        loop.train(settings(folder, run))
+    with pytest.raises(InputError, match="seed was 0"):
+        loop.train(settings(folder, run, seed=1), resume=True)
+    with pytest.raises(InputError, match="budget is used"):
+        loop.train(settings(folder, run, steps=1, checks=1), resume=True)
+    with pytest.raises(InputError, match="either minutes or steps"):
+        settings(folder, run, minutes=3)
+
+
+def test_bf16_on_a_cpu_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="use fp32"):
+        loop.train(settings(folder, tmp_path / "run", precision="bf16"))
+
+
+def test_without_the_packages_for_training_the_extra_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(InputError, match=r"requirements-train\.txt"):
+        loop.train(settings(folder, tmp_path / "run"))
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    run = tmp_path / "run"
+    loop.train(settings(folder, run), on_progress=_Stopping(2))
+    before = checkpoint.load(run / loop.LAST)
+    save = safetensors.torch.save_file
+
+    def full(tensors: Any, path: Path, metadata: Any = None) -> None:
+        save(tensors, path, metadata)
+        os.truncate(path, 100)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(safetensors.torch, "save_file", full)
+        with pytest.raises(InputError, match="make room"):
+            loop.train(settings(folder, run), resume=True)
+    assert_same(before, checkpoint.load(run / loop.LAST))
+    assert loop.train(settings(folder, run), resume=True).steps == 4
+
+
+def started(folder: Path, run: Path, steps: int, *more: str) -> subprocess.Popen[bytes]:
+    """The command in a process of its own."""
+    values = {"name": "edn", "options": TINY}
+    path = run.parent / "train.yaml"
+    path.write_text(json.dumps({"recipe": values}), encoding="utf-8")
+    sets = [f"data={folder}", f"output={run}", f"steps={steps}", "device=cpu", "workers=1", "threads=1",
+            f"checks={steps}", "scored=1", "shown=1"]  # fmt: skip
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), str(path)]
+    command += [part for s in sets for part in ("--set", s)]
+    return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "nothing was written"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_loses_only_the_steps_since_the_last_checkpoint(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    steps = 24
+    reached = 0
+    for delay in (0.0, 0.13, 0.31):
+        process = started(folder, run, steps, *(["--resume"] if run.exists() else []))
+        wait_for(run / loop.LAST, process)
+        if reached:
+            until = time.monotonic() + 120
+            while checkpoint.load(run / loop.LAST)["step"] <= reached:
+                assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        step = checkpoint.load(run / loop.LAST)["step"]
+        assert step > reached
+        reached = step
+    process = started(folder, run, steps, "--resume")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    loop.train(settings(folder, tmp_path / "whole", steps=steps, checks=steps, scored=1))
+    assert_same(
+        numbers(checkpoint.load(tmp_path / "whole" / loop.LAST), ("seconds",)),
+        numbers(checkpoint.load(run / loop.LAST), ("seconds",)),
+    )
+    assert not [p for p in run.rglob(".*")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process cannot be asked to end")
+def test_sigterm_saves_and_ends_and_leaves_no_process(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = started(folder, run, 100_000)
+    wait_for(run / loop.LAST, process)
+    process.send_signal(signal.SIGTERM)
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 143, (out, said)
+    assert checkpoint.load(run / loop.LAST)["step"] >= 1
