@@ -117,13 +117,18 @@ def prepare_person(
     source: Path,
     folder: Path,
     *,
+    segment: Segment | None = None,
     on_progress: OnProgress | None = None,
 ) -> Facts:
     """Makes the dataset of the person in the video, or finishes the one in the folder; returns its facts.
 
-    Raises InputError for a video nothing can be learnt from, saying why, and for a folder that was
+    segment: the person segmentation network, by default the selfie one. Raises InputError for a video nothing can be learnt from, saying why, and for a folder that was
     prepared from another video or with other settings.
     """
+    if segment is None:
+        with Network(weights.mediapipe("selfie_segmentation.tflite"), workers=2) as network:
+            found = partial(_segment, network)
+            return prepare_person(config, source, folder, segment=found, on_progress=on_progress)
     told = on_progress or (lambda progress: None)
     if not source.exists():
         raise InputError(f"{source}: there is no such file")
@@ -140,8 +145,8 @@ def prepare_person(
     track = _track(config, pictures, size, folder, told)
     require_usable(source, track, config.limits)
     with closing(build_estimator(config.estimator, "cpu", thorough=True)) as estimator:
-        _person(config, pictures, track, estimator, folder, told)
-        mattes = _mattes(config, pictures, track, estimator, folder, told)
+        _person(config, pictures, track, estimator, segment, folder, told)
+        mattes = _mattes(config, pictures, track, estimator, segment, folder, told)
     usable, faces = marks(track, video.read(mattes))
     if usable.sum() < config.limits.frames:
         raise InputError(
@@ -282,6 +287,8 @@ def _require_same(folder: Path, found: dict[str, Any], wanted: dict[str, Any]) -
             f"{folder}: was made by another version of this program; name a new folder"
         )
     then, now = found.get("settings", {}), wanted["settings"]
+    # Limits refuse; they change nothing of what is made.
+    then, now = ({k: v for k, v in each.items() if k != "limits"} for each in (then, now))
     other = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
     if other:
         raise InputError(
@@ -331,7 +338,6 @@ def _track(
         watched = _told(frames, "reading the poses", video.probe(pictures).frames, told)
         moments = _light(follow.follow(watched, estimator, options))
         track = Track.gather(smooth.smooth(moments, config.smooth), size)
-    require_usable(pictures, track, config.limits)
     tracks.save(track, path)
     return track
 
@@ -350,6 +356,7 @@ def _person(
     pictures: Path,
     track: Track,
     estimator: Estimator,
+    segment: Segment,
     folder: Path,
     told: OnProgress,
 ) -> None:
@@ -359,7 +366,8 @@ def _person(
     def read() -> Iterator[Frame]:
         return _told(video.read(pictures), "studying the person", len(track), told)
 
-    person_files.save(study(read, track, config.person, estimator=estimator), folder / PERSON)
+    person = study(read, track, config.person, estimator=estimator, segment=segment)
+    person_files.save(person, folder / PERSON)
 
 
 def _mattes(
@@ -367,22 +375,20 @@ def _mattes(
     pictures: Path,
     track: Track,
     estimator: Estimator,
+    segment: Segment,
     folder: Path,
     told: OnProgress,
 ) -> Path:
     path = folder / MATTES
     if path.exists():
         return path
-    with Network(weights.mediapipe("selfie_segmentation.tflite"), workers=2) as network:
-        work = partial(
-            _grey_matte, estimator, partial(_segment, network), fine=config.matte == "fine"
-        )
-        with (
-            closing(prefetch(video.read(pictures))) as frames,
-            closing(ordered_map(work, zip(frames, track.poses, strict=True), workers=2)) as greys,
-        ):
-            watched = _told(greys, "cutting the person out", len(track), told)
-            video.write(watched, path, encoding=_encoding(8))
+    work = partial(_grey_matte, estimator, segment, fine=config.matte == "fine")
+    with (
+        closing(prefetch(video.read(pictures))) as frames,
+        closing(ordered_map(work, zip(frames, track.poses, strict=True), workers=2)) as greys,
+    ):
+        watched = _told(greys, "cutting the person out", len(track), told)
+        video.write(watched, path, encoding=_encoding(8))
     return path
 
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from dance import skeleton
 from dance.config import Options
 from dance.dataset import Dataset as Footage
-from dance.geometry import Window, face_box, transform
+from dance.geometry import Window, face_box, invert, transform
 from dance.types import Array, InputError, Pose, Size
 
 Label = Callable[[Pose, Size], Array]
@@ -75,8 +75,8 @@ class Pairs(Dataset[Batch]):
     """Pairs of consecutive frames (previous, current); `pairs[n]` for any n from 0, without an end.
 
     Each is a dict of tensors, P = 2 frames: label (P, C, H, W) in [0, 1]; picture (P, 3, H, W) in
-    [-1, 1]; matte and valid (P, 1, H, W) in [0, 1], valid being 0 outside of what the camera saw; face
-    (P, 4) int64 top, bottom, left, right, -1 where none is seen; frame (P,) int64, their numbers.
+    [-1, 1]; matte and valid (P, 1, H, W) in [0, 1], valid being 0 outside of what the camera saw, where picture
+    and matte go on as at its border; face (P, 4) int64 top, bottom, left, right, -1 where none is seen; frame (P,) int64, their numbers.
     Frames that may not be learnt from, pairs over cuts and the last `held_out` share are never among them.
     memory: so many megabytes of decoded pictures every process keeps.
     """
@@ -209,17 +209,21 @@ def _resizing(old: Size, new: Size) -> Array:
 def warp(rgba: Array, matrix: Array, size: Size) -> torch.Tensor:
     """A picture with its matte (H, W, 4) uint8 under a (2, 3) map: (5, h, w) float32 in [0, 1].
 
-    The fifth channel is 1 where the picture is, 0 outside.
+    The fifth channel is 1 where the picture is, 0 outside; there the others go on as at its border, so
+    that a leg the camera has cut off does not end.
     """
     import kornia
 
-    whole = np.dstack([rgba, np.full(rgba.shape[:2], 255, np.uint8)])
-    source = torch.from_numpy(whole).permute(2, 0, 1)[None].float().div_(255)
+    source = torch.from_numpy(rgba).permute(2, 0, 1)[None].float().div_(255)
     placed: torch.Tensor = kornia.geometry.transform.warp_affine(
-        source, torch.from_numpy(matrix)[None].float(), size, mode="bicubic", align_corners=True
-    )[0].clamp_(0, 1)
-    placed[4] = (placed[4] > 0.99).float()
-    return placed
+        source, torch.from_numpy(matrix)[None].float(), size,
+        mode="bicubic", padding_mode="border", align_corners=True,
+    )[0].clamp_(0, 1)  # fmt: skip
+    grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1)
+    there = transform(grid, invert(matrix))
+    limit = np.array([rgba.shape[1], rgba.shape[0]]) - 0.5
+    inside = ((there >= -0.5) & (there <= limit)).all(-1)
+    return torch.cat([placed, torch.from_numpy(inside)[None].float()])
 
 
 @lru_cache(maxsize=4)

@@ -341,7 +341,7 @@ class EDN:
         )  # each (B, 2, C, H, W)
         if self._whole.alpha:
             picture = picture * matte
-        picture, matte = picture * valid, matte * valid
+        picture = picture * valid
         planes = [labels, picture, matte, valid]
         if self.stage == "coarse":
             for _ in range(self._whole.enhancers):
@@ -379,7 +379,7 @@ class EDN:
                 parts["l1"] = weights.l1 * F.l1_loss(drawn, seen.pictures)
             if weights.matte:
                 mattes = torch.stack(outputs)[:, :, edn.COLOURS :]
-                parts["matte"] = weights.matte * F.l1_loss(mattes * seen.valid, seen.mattes)
+                parts["matte"] = weights.matte * F.l1_loss(mattes, seen.mattes)
             whole = sum(parts.values(), torch.zeros((), device=drawn.device))
         self._update("generator", whole)
         with self._accelerator.autocast():
