@@ -61,7 +61,7 @@ def _small(rgb: Array) -> Array:
     scale = min(1.0, _SHORT_SIDE / min(height, width))
     width, height = max(8, round(width * scale)), max(8, round(height * scale))
     # Picking pixels first is ten times cheaper than averaging all of a large picture.
-    picked = cv2.resize(rgb, (2 * width, 2 * height), interpolation=cv2.INTER_NEAREST)
+    picked = cv2.resize(rgb, (2 * width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(cv2.resize(picked, (width, height), interpolation=cv2.INTER_AREA))
 
 

@@ -24,6 +24,15 @@ _BONES: tuple[tuple[float, tuple[str, ...]], ...] = (
 _SURE = 0.3
 _SECONDS = 0.5
 
+_FACTORS = np.array([factor for factor, _ in _BONES])
+# The joints of each bone as two at its upper and two at its lower end, (bones, 4).
+_ENDS = np.array(
+    [
+        [INDEX[name] for name in (names if len(names) == 4 else np.repeat(names, 2))]
+        for _, names in _BONES
+    ]
+)
+
 
 def torso_lengths(xy: Array, score: Array, step: Array, before: float = math.nan) -> Array:
     """The length of the person's torso in pixels at (T,) frames, 1 or more, slowly following.
@@ -32,13 +41,11 @@ def torso_lengths(xy: Array, score: Array, step: Array, before: float = math.nan
     nan if not known. Every bone tells a least size only, as it may point to the camera; the largest
     counts. Frames that tell nothing have the length of those before them, or the first known one.
     """
-    guess = np.zeros(len(xy))
-    for factor, joints in _BONES:
-        i = [INDEX[name] for name in joints]
-        half = len(i) // 2
-        length = np.linalg.norm(xy[:, i[:half]].mean(1) - xy[:, i[half:]].mean(1), axis=-1)
-        known = (score[:, i] > _SURE).all(1)
-        guess = np.maximum(guess, np.where(known, factor * length, 0.0))
+    ends = xy[:, _ENDS]
+    along = (ends[:, :, 0] + ends[:, :, 1] - ends[:, :, 2] - ends[:, :, 3]) / 2
+    length = np.hypot(along[..., 0], along[..., 1])
+    known = score[:, _ENDS].min(-1) > _SURE
+    guess = (_FACTORS * length * known).max(-1)
     if not guess.any() and math.isnan(before):
         return np.full(len(xy), _spread(xy, score))
     size = before if not math.isnan(before) else float(guess[guess > 0][0])

@@ -79,6 +79,11 @@ _MEMORY = 0.5
 # All ways to swap the parts, (16, parts); and the states of one part in three frames, (8, 3).
 _STATES = np.array(list(product((0, 1), repeat=len(_PARTS))))
 _WAYS = np.array(list(product((0, 1), repeat=3)))
+# For every part, the number of its way through three frames' states of all parts, (parts, 16, 16, 16).
+_PART_WAYS = (
+    4 * _STATES.T[:, :, None, None] + 2 * _STATES.T[:, None, :, None] + _STATES.T[:, None, None, :]
+)
+_PART_ROWS = np.arange(len(_PARTS))[:, None, None, None]
 
 
 def mend(
@@ -167,9 +172,7 @@ class _Search:
             )
             self._size = float(lengths[0])
             uneven = self._unevenness(pose, now)
-            for part in range(len(_PARTS)):
-                state = _STATES[:, part]
-                paces += uneven[part][state[:, None, None], state[:, None], state]
+            paces += uneven.reshape(len(_PARTS), -1)[_PART_ROWS, _PART_WAYS].sum(0)
             # As the estimator says, all three frames.
             share = 1 - math.exp(-step / _WAVERS_SECONDS)
             self._wavers += share * (uneven[:, 0, 0, 0] - self._wavers)
@@ -228,13 +231,15 @@ class _Search:
         out = np.zeros(len(_STATES))
         for parent, part, above, below in _UNCROSSED:
             i = [INDEX[f"{side}_{joint}"] for joint in (above, below) for side in ("left", "right")]
-            if (pose.score[i] <= 0).any():
+            if min(pose.score[i].tolist()) <= 0:
                 continue
-            left, right, low_left, low_right = pose.xy[i].astype(np.float64) / self._size
-            above_across, below_across = left - right, low_left - low_right
-            width = max(0.2, *(float(np.linalg.norm(v)) for v in (above_across, below_across)))
+            # Complex numbers: for two of them numpy's calls cost more than the sums.
+            left, right, low_left, low_right = (complex(x, y) for x, y in pose.xy[i].tolist())
+            above_across = (left - right) / self._size
+            below_across = (low_left - low_right) / self._size
+            width = max(0.2, abs(above_across), abs(below_across))
             # Above zero where both pairs have their left on the same side.
-            along = float(above_across @ below_across) / width
+            along = (above_across * below_across.conjugate()).real / width
             apart = _STATES[:, parent] != _STATES[:, part]
             wavers = min(1.0, max(self._wavers[parent], self._wavers[part]) / _WAVERS)
             if (parent, part) == _TRUNK:

@@ -13,7 +13,7 @@ from dance.skeleton import BODY_SLICE
 from dance.types import Array, Frame, InputError, Pose
 
 # Seconds between looks for other people: while alone, with others about, and with others in touch.
-_ALONE, _ABOUT, _IN_TOUCH = 2.0, 0.5, 0.15
+_ALONE, _ABOUT, _IN_TOUCH = 3.0, 0.5, 0.15
 
 # Seconds between looks at the clothes of somebody who is alone.
 _CLOTHES = 0.2

@@ -73,6 +73,7 @@ class Converter:
         self._size = size
         self._codec = codec
         self._scaler = VideoReformatter()
+        self._merged: Array | None = None
 
     def __call__(self, frame: av.VideoFrame, *, alpha: bool) -> tuple[Array, Array | None]:
         """The picture and, with `alpha`, what of it is opaque, (H, W) float32 in [0, 1]."""
@@ -98,7 +99,9 @@ class Converter:
             np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, :width]
             for plane in scaled.planes
         ]
-        return np.asarray(cv2.transform(cv2.merge(planes), _from_yuv(number, full)))
+        # Fresh memory of this size costs as much as filling it.
+        self._merged = cv2.merge(planes, self._merged)
+        return np.asarray(cv2.transform(self._merged, _from_yuv(number, full)))
 
     def _scaled(
         self,
