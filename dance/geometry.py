@@ -39,6 +39,19 @@ def letterbox(frame: Frame, size: Size) -> Frame:
     return replace(frame, rgb=np.asarray(rgb), alpha=alpha)
 
 
+def resized(pose: Pose, old: Size, new: Size, canvas: Size | None = None) -> Pose:
+    """The pose of a picture of size `old` made `new` large, there or in the middle of a canvas as `letterbox` has it."""
+    canvas = canvas or new
+    if old == new == canvas:
+        return pose
+    factor = np.array([new[1] / old[1], new[0] / old[0]])
+    corner = np.array([(canvas[1] - new[1]) // 2, (canvas[0] - new[0]) // 2])
+    # Pixel centres are at whole numbers, so a picture begins at -1/2.
+    xy = ((pose.xy + 0.5) * factor + corner - 0.5).astype(np.float32)
+    depth = None if pose.depth is None else (pose.depth * factor[1]).astype(np.float32)
+    return replace(pose, xy=xy, depth=depth, region=None, mask=None)
+
+
 def joints_box(xy: Array, score: Array, *, threshold: float = 0.0) -> Box | None:
     """The box around all joints (J, 2) whose score is above the threshold; None where there is none."""
     points = xy[score > threshold]

@@ -14,24 +14,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as Generation
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import cv2
-import numpy as np
 import torch
 from pydantic import Field
 
 import dance
-from dance import picture, plugins, sheets, video
+from dance import picture, plugins, render, sheets, sources, video, weights
 from dance.config import Options, Plugin, check
 from dance.finish import compose, face, steady, sunlight
 from dance.finish.compose import ComposeOptions
 from dance.finish.face import FaceOptions
 from dance.finish.steady import SteadyOptions
-from dance.geometry import even, fit_inside, letterbox
+from dance.geometry import even, fit_inside
 from dance.person import PersonOptions, study
 from dance.pose import follow, retarget, smooth, tracks
 from dance.pose.follow import FollowOptions
@@ -39,7 +37,6 @@ from dance.pose.retarget import RetargetOptions
 from dance.pose.smooth import SmoothOptions
 from dance.stream import prefetch
 from dance.types import (
-    Drawn,
     Estimator,
     Frame,
     Generator,
@@ -47,7 +44,6 @@ from dance.types import (
     Layer,
     Moment,
     Person,
-    Pose,
     Size,
     Track,
 )
@@ -149,6 +145,7 @@ def make_video(
     extras = extras or Extras()
     on_progress = on_progress or (lambda progress: None)
     check_paths(config, driver, source, output, extras, live=live, overwrite=overwrite)
+    config = for_source(config, source)
     info = video.probe(driver)
     device = choose_device(config.device)
     generator = build_generator(config.generator, device)
@@ -177,7 +174,7 @@ def make_video(
                 )  # fmt: skip
             moments = iter(track)
         code = generator.encode(person)
-        layers = draw(
+        layers = render.draw(
             generator, code, _kept(moments, kept), person.size, 1 if live else config.chunk
         )
         # Drawing, finishing and encoding each go on while the others do.
@@ -271,6 +268,14 @@ def check_paths(
         raise InputError("--preview needs all poses before rendering; it cannot go with --live")
 
 
+def for_source(config: VideoConfig, source: Path) -> VideoConfig:
+    """The config to draw that source with: of a trained run its own weights, unless others are named."""
+    if not source.is_dir():
+        return config
+    generator = sources.generator_of(sources.open_run(source), config.generator)
+    return config.model_copy(update={"generator": generator})
+
+
 def read_person(
     config: VideoConfig,
     source: Path,
@@ -279,23 +284,23 @@ def read_person(
     *,
     on_progress: OnProgress,
 ) -> Person:
-    """Studies the source photo or video once, at the size of the result."""
-    photo = picture.read(source) if picture.is_picture(source) else None
-    info = None if photo else video.probe(source)
-    size = photo.size if photo else info.size  # type: ignore[union-attr]
+    """Studies the source photo or video once, at the size of the result; whom a run has learnt is known."""
     on_driver = compose.kind(config.compose.background) == "driver"
-    canvas = canvas_size(driver_size if on_driver else size, config.output)
-    inner = fit_inside(size, max(canvas)) if on_driver else canvas
 
-    def read() -> Iterator[Frame]:
-        frames = [_resized(photo, inner)] if photo else video.read(source, size=inner)
-        for frame in frames:
-            yield letterbox(frame, canvas) if on_driver else frame
+    def sizes(shown: Size, *, enlarge: bool) -> tuple[Size, Size]:
+        canvas = canvas_size(driver_size if on_driver else shown, config.output)
+        return (sources.inside(shown, canvas, enlarge=enlarge) if on_driver else canvas), canvas
 
-    total = 1 if photo else info.frames  # type: ignore[union-attr]
+    if source.is_dir():
+        person = sources.open_run(source).person()
+        return sources.placed(person, *sizes(person.size, enlarge=True))
+    pictures = sources.open_pictures(source)
+    inner, canvas = sizes(pictures.size, enlarge=False)
+    read = partial(pictures.read, inner, canvas)
     with closing(build_estimator(config.estimator, device, thorough=True)) as estimator:
         options = config.follow.model_copy(update={"person": config.source.person})
-        moments = follow.follow(_told(read(), "source", total, on_progress), estimator, options)
+        watched = _told(read(), "source", pictures.count, on_progress)
+        moments = follow.follow(watched, estimator, options)
         track = Track.gather(smooth.smooth(moments, config.smooth), canvas)
         follow.require_found(track, source)
         return study(read, track, config.person, estimator=estimator)
@@ -356,19 +361,6 @@ def recorded(poses: Path, driver: Path, size: Size) -> Generation[Moment, None, 
     yield from tracks.load(poses, times=times, size=size)
 
 
-def draw(
-    generator: Generator, code: object, moments: Iterable[Moment], canvas: Size, chunk: int
-) -> Iterator[Layer]:
-    """The person drawn for every moment, in chunks that never cross a cut; the state is carried along."""
-    state: object = None
-    for batch in _scene_chunks(moments, chunk):
-        if batch[0].cut:
-            state = None
-        poses = [_scaled(moment.pose, canvas, generator.size or canvas) for moment in batch]
-        drawn, state = generator.render(code, poses, state)
-        yield from _layers(drawn, batch, canvas)
-
-
 def finished(
     config: VideoConfig, layers: Iterator[Layer], person: Person, driver: Path
 ) -> Iterator[Frame]:
@@ -391,7 +383,9 @@ def provenance(config: VideoConfig) -> dict[str, str]:
     packages = ("torch", "numpy", "av", "opencv-python-headless", "ai-edge-litert", "numba")
     versions = {name: importlib.metadata.version(name) for name in packages}
     versions |= {"dance": dance.__version__, "python": platform.python_version()}
-    return {
+    learnt = config.generator.options.get("weights")
+    hashes = {} if learnt is None else {"dance_weights": weights.sha256(Path(learnt))}
+    return hashes | {
         "dance_config": config.model_dump_json(exclude_defaults=False),
         "dance_versions": json.dumps(versions),
     }
@@ -403,48 +397,6 @@ def _same(path: Path, other: Path) -> bool:
 
 def _opened(path: Path) -> Iterator[Frame]:
     return iter([picture.read(path)]) if picture.is_picture(path) else video.read(path)
-
-
-def _resized(frame: Frame, size: Size) -> Frame:
-    if frame.size == size:
-        return frame
-    shrinks = size[0] < frame.size[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    rgb = cv2.resize(frame.rgb, size[::-1], interpolation=how)
-    alpha = None if frame.alpha is None else cv2.resize(frame.alpha, size[::-1], interpolation=how)
-    return replace(frame, rgb=rgb, alpha=None if alpha is None else np.clip(alpha, 0, 1))
-
-
-def _scaled(pose: Pose, size: Size, wanted: Size) -> Pose:
-    if size == wanted:
-        return pose
-    factor = np.array([wanted[1] / size[1], wanted[0] / size[0]], np.float32)
-    depth = None if pose.depth is None else pose.depth * factor[1]
-    return replace(pose, xy=pose.xy * factor, depth=depth, region=None, mask=None)
-
-
-def _scene_chunks(moments: Iterable[Moment], size: int) -> Iterator[list[Moment]]:
-    batch: list[Moment] = []
-    for moment in moments:
-        if batch and (moment.cut or len(batch) == size):
-            yield batch
-            batch = []
-        batch.append(moment)
-    if batch:
-        yield batch
-
-
-def _layers(drawn: Drawn, batch: Sequence[Moment], canvas: Size) -> Iterator[Layer]:
-    pictures = drawn.rgb.detach().permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
-    alphas = None if drawn.alpha is None else drawn.alpha.detach()[:, 0].float().cpu().numpy()
-    for i, moment in enumerate(batch):
-        # -1..1 to 0..255, rounded and kept within, in one go.
-        rgb = cv2.addWeighted(pictures[i], 127.5, pictures[i], 0, 127.5, dtype=cv2.CV_8U)
-        alpha = None if alphas is None else alphas[i]
-        if rgb.shape[:2] != canvas:
-            rgb = cv2.resize(rgb, canvas[::-1], interpolation=cv2.INTER_CUBIC)
-            alpha = None if alpha is None else cv2.resize(alpha, canvas[::-1])
-        yield Layer(rgb, alpha, moment)
 
 
 def _kept(moments: Iterable[Moment], kept: list[Moment]) -> Iterator[Moment]:

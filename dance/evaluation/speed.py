@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from dance import pipeline, video
+from dance import pipeline, render, video
 from dance.evaluation import mediapipe_runtime
 from dance.evaluation.report import Row
 from dance.finish import compose, face, steady
@@ -109,7 +109,7 @@ def render_rows(subject: Subject) -> list[Row]:
     drawn, written = [], []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(subject.rounds):
-            layers = partial(pipeline.draw, generator, code, track, person.size, config.chunk)
+            layers = partial(render.draw, generator, code, track, person.size, config.chunk)
             began = time.perf_counter()
             for _picture in pipeline.finished(config, layers(), person, subject.driver):
                 pass
@@ -172,9 +172,7 @@ def stage_rows(subject: Subject) -> list[Row]:
     began = time.perf_counter()
     code = generator.encode(person)
     clock["encode person"] = time.perf_counter() - began
-    layers = _timed(
-        "render", pipeline.draw(generator, code, track, person.size, config.chunk), clock
-    )
+    layers = _timed("render", render.draw(generator, code, track, person.size, config.chunk), clock)
     layers = _timed("steady", steady.steady(layers, config.steady), clock)
     layers = _timed("face", face.refine(layers, person, config.face), clock)
     composed = compose.compose(layers, plate=person.plate, options=config.compose)
