@@ -146,6 +146,15 @@ def torso_middle(pose: Pose) -> Array:
     return np.asarray(seen.mean(0, dtype=np.float64) if len(seen) else np.zeros(2))
 
 
+def torso_size(pose: Pose) -> float | None:
+    """The torso's length in pixels, what leaning takes off it given back where depths are known; None where unseen."""
+    if min(pose.score[_TORSO]) <= 0:
+        return None
+    across = [pose.xy] if pose.depth is None else [pose.xy, pose.depth[:, None]]
+    points = np.concatenate(across, 1, dtype=np.float64)[_TORSO]
+    return float(np.linalg.norm(points[:2].mean(0) - points[2:].mean(0)))
+
+
 def reach(poses: Iterable[Pose], size: Size, *, threshold: float = 0.3) -> Reach:
     """How far the person gets over the poses of a clip in pictures of that size, hair and hands included.
 

@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -175,7 +176,6 @@ def openvino(
     import torch
 
     try:
-        import openvino as ov
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     except ImportError as error:
@@ -193,8 +193,7 @@ def openvino(
     model.reshape(shape)
     # Left to itself it takes bfloat16 on CPUs that have it.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = ov.compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
+    request = _openvino_core().compile_model(model, "CPU", settings).create_infer_request()
 
     def run(given: torch.Tensor) -> torch.Tensor:
         if tuple(given.shape) != shape:
@@ -203,3 +202,15 @@ def openvino(
         return torch.from_numpy(outputs[0].copy())
 
     return run
+
+
+@cache
+def _openvino_core() -> Any:
+    """OpenVINO itself, one for the life of the process.
+
+    Its CPU plug-in changes the stack that signals are handled on, and puts back what it found when it is freed:
+    the second of two cores would put back the first one's, freed by then, and the next signal would kill the process.
+    """
+    import openvino
+
+    return openvino.Core()

@@ -1,5 +1,8 @@
 """The runtime of .tflite networks. These tests fetch the networks once, as the program does."""
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,3 +79,24 @@ def test_outputs_nobody_wants_are_left_out_and_the_others_stay_the_same() -> Non
         assert less.outputs == tuple(shape for shape in whole.outputs if shape != mask)
         kept = [o for o in whole(picture) if o.shape != mask]
         assert all(np.array_equal(a, b) for a, b in zip(kept, less(picture), strict=True))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signal stacks are POSIX's")
+def test_signals_survive_networks_of_openvino_that_were_freed() -> None:
+    pytest.importorskip("openvino")
+    program = """
+import os, signal, torch
+from dance import networks
+caught = []
+signal.signal(signal.SIGTERM, lambda *_: caught.append(True))
+network = torch.nn.Conv2d(3, 3, 3).eval()
+first = networks.openvino(network, (1, 3, 8, 8))
+second = networks.openvino(network, (1, 3, 8, 8))
+del first
+del second
+os.kill(os.getpid(), signal.SIGTERM)
+assert caught
+"""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, timeout=120)
+    assert done.returncode == 0

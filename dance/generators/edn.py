@@ -34,6 +34,7 @@ from dance.types import Array, Drawn, Generator, InputError, Person, Pose, Size
 
 NAME = "edn"
 COLOURS = 3  # channels of a label and of a picture
+_MARGIN = 1.05  # sizes of the person so much beyond those seen are still known
 
 Box = tuple[int, int, int, int]
 
@@ -316,10 +317,14 @@ def untrained(device: str = "cpu", **changes: object) -> EDN:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The person's picture size, and the empty place (1, 3, H, W) in [-1, 1] in the size that is drawn."""
+    """The person's picture size, and the empty place (1, 3, H, W) in [-1, 1] in the size that is drawn.
+
+    torso: how many pixels of those pictures the person's torso had where they were seen, least and most.
+    """
 
     size: Size
     place: Tensor
+    torso: tuple[float, float] | None
 
 
 class EDN:
@@ -356,19 +361,26 @@ class EDN:
         size = self.size or person.size
         if tuple(place.shape[-2:]) != tuple(size):
             place = F.interpolate(place, size, mode="bilinear", antialias=True)
-        return Code(person.size, place.clamp(-1, 1).to(self.device))
+        seen = [geometry.torso_size(pose) for pose in person.track.poses]
+        sizes = [size for size in seen if size]
+        low, high = np.percentile(sizes, (2, 98)).tolist() if sizes else (0.0, 0.0)
+        torso = (low / _MARGIN, high * _MARGIN) if sizes else None
+        return Code(person.size, place.clamp(-1, 1).to(self.device), torso)
 
     def render(
         self, code: Code, poses: Sequence[Pose], state: Tensor | None
     ) -> tuple[Drawn, Tensor | None]:
         """Draws the poses; see `types.Generator`. Where nobody is seen the empty place, or a clear picture, is drawn."""
-        window = self._window(code)
-        views = [pose if window is None else window.look(pose) for pose in poses]
+        windows = [self._window(code, pose) for pose in poses]
+        views = [
+            pose if window is None else window.look(pose)
+            for pose, window in zip(poses, windows, strict=True)
+        ]
         drawn = []
         # Labels of later frames are drawn while the network draws the first.
         with ThreadPoolExecutor(1, "edn-labels") as pool:
             labels = pool.map(lambda view: self._label(view, code), views)
-            for pose, view, shown_ in zip(poses, views, labels, strict=True):
+            for pose, window, view, shown_ in zip(poses, windows, views, labels, strict=True):
                 if shown_ is None:
                     drawn.append(self._nobody(code))
                     state = None
@@ -401,12 +413,21 @@ class EDN:
             return code.place
         return torch.cat([code.place, torch.zeros_like(code.place[:, :1])], 1)
 
-    def _window(self, code: Code) -> geometry.Window | None:
-        """The view that follows the person, for pictures of the person's size."""
+    def _window(self, code: Code, pose: Pose) -> geometry.Window | None:
+        """The view that follows the person, for pictures of the person's size.
+
+        Its scale is that of training. Who dances nearer or farther than they were ever seen is looked at from
+        farther or nearer, so that the network is shown no sizes it does not know.
+        """
         a = self.architecture
         if a.follow is None:
             return None
-        scale = a.follow.scale * a.follow.picture[0] / code.size[0]
+        known = zip(code.size, a.follow.picture, strict=True)
+        # On another canvas the picture learnt from lies whole in the middle.
+        scale = a.follow.scale / min(now / then for now, then in known)
+        torso = geometry.torso_size(pose)
+        if torso and code.torso is not None:
+            scale *= float(np.clip(torso, *code.torso)) / torso
         return geometry.Window(a.size, scale, a.follow.anchor, code.size)
 
 
