@@ -176,6 +176,7 @@ def openvino(
     import torch
 
     try:
+        from openvino import Core
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     except ImportError as error:
@@ -193,7 +194,7 @@ def openvino(
     model.reshape(shape)
     # Left to itself it takes bfloat16 on CPUs that have it.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    request = _openvino_core().compile_model(model, "CPU", settings).create_infer_request()
+    request = _core(Core).compile_model(model, "CPU", settings).create_infer_request()
 
     def run(given: torch.Tensor) -> torch.Tensor:
         if tuple(given.shape) != shape:
@@ -205,12 +206,10 @@ def openvino(
 
 
 @cache
-def _openvino_core() -> Any:
-    """OpenVINO itself, one for the life of the process.
+def _core(make: Callable[[], Any]) -> Any:
+    """OpenVINO's core, one for the life of the process.
 
     Its CPU plug-in changes the stack that signals are handled on, and puts back what it found when it is freed:
     the second of two cores would put back the first one's, freed by then, and the next signal would kill the process.
     """
-    import openvino
-
-    return openvino.Core()
+    return make()
