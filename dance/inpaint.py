@@ -203,8 +203,9 @@ def _relaxed(right: Array, down: Array, hole: Array) -> Array:
         np.asarray(1 / (1 + (np.abs(step).max(-1) / _EDGE) ** 2), np.float32) for step in steps
     ]
     current = relax(
-        np.asarray(value[part] * inside, np.float32), *steps, *pulls, inside[..., 0] > 0, rounds=12
-    )
+        np.asarray(value[part] * inside, np.float32),
+        steps[0], steps[1], pulls[0], pulls[1], inside[..., 0] > 0, 12,
+    )  # fmt: skip
     out = np.zeros((height, width, 3), np.float32)
     out[part] = current
     return out
