@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -9,14 +10,28 @@ import threading
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from small_dataset import SIZE, make_dataset
 
 from dance import config, demo, pipeline, video
+from dance.training import loop
 from dance.types import Frame, InputError
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["output.height=160", "output.encoding.preset=ultrafast"]
+EDN = ROOT / "configs" / "video" / "edn.yaml"
+TINY = {
+    "window": True,
+    "generator": {
+        "height": 64, "filters": 2, "downs": 1, "blocks": 1, "enhancer_blocks": 1, "alpha": True,
+        "face": {"filters": 2, "downs": 1, "blocks": 1, "side": 16},
+    },
+    "adversary": {"filters": 2, "face_filters": 2, "layers": 2, "scales": 2},
+    "weights": {"l1": 10.0, "matte": 5.0},
+}  # fmt: skip
 
 
 def options(*settings: str) -> pipeline.VideoConfig:
@@ -165,8 +180,8 @@ def test_an_output_that_is_an_input_is_refused(short: Path, tmp_path: Path) -> N
     assert driver.read_bytes() == content
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "run_video.py", *arguments]
+def run(*arguments: object, script: str = "run_video.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / script, *arguments]
     return subprocess.run([str(a) for a in command], capture_output=True, text=True, timeout=300)
 
 
@@ -201,3 +216,152 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(done.stderr.splitlines()) == 1
     assert named in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def learn(folder: Path, **recipe: object) -> Path:
+    """A run that has had four steps with the drawn person."""
+    data = make_dataset(folder / "data")
+    values = {
+        "recipe": {"name": "edn", "options": TINY | recipe}, "data": str(data), "steps": 4,
+        "output": str(folder / "run"), "device": "cpu", "workers": 0, "threads": 1, "checks": 1,
+    }  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        loop.train(config.check(loop.TrainConfig, values, "test"))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return learn(tmp_path_factory.mktemp("learnt"))
+
+
+@pytest.fixture(scope="module")
+def danced(short: Path, learnt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What run_video.py makes of a short dance and the run, with all that can be had beside it."""
+    folder = tmp_path_factory.mktemp("danced")
+    sheets = ["--preview", folder / "preview.mp4", "--compare", folder / "compare.mp4"]
+    lossless = ["--set", "output.encoding.lossless=true"]
+    done = run(
+        short, learnt, folder / "out.mp4", "--config", EDN, *lossless, *sheets,
+        "--save-poses", folder / "track.npz",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    return [frame.rgb for frame in video.read(path)]
+
+
+def test_a_run_dances_frame_by_frame_with_the_sound(short: Path, danced: Path) -> None:
+    out = danced / "out.mp4"
+    assert len(times(out)) == 10 and np.allclose(times(out), times(short), atol=1e-4)
+    assert list(video.sound_packets(out)) == list(video.sound_packets(short))
+    assert video.probe(out).size == SIZE
+    assert "dance_weights" in video.probe(out).metadata
+    for beside in ("preview.mp4", "compare.mp4"):
+        assert len(times(danced / beside)) == 10
+
+
+def test_the_learnt_person_is_drawn_and_the_place_stays(danced: Path, learnt: Path) -> None:
+    found = np.stack(pictures(danced / "out.mp4")).astype(float)
+    plate = cv2.imread(str(learnt / "person" / "plate.png"))[..., ::-1]
+    apart = np.abs(found - plate).mean(-1)
+    assert apart.max(0).max() > 20 and np.abs(found - found[0]).max() > 20
+    assert np.median(apart) < 6
+
+
+@pytest.mark.parametrize("settings", [["chunk=1"], ["chunk=3"], ["generator.options.runtime=openvino"]])  # fmt: skip
+def test_chunks_and_runtimes_draw_the_same_learnt_person(
+    settings: list[str], short: Path, learnt: Path, danced: Path, tmp_path: Path
+) -> None:
+    if "openvino" in settings[0]:
+        pytest.importorskip("openvino")
+    again = tmp_path / "again.mp4"
+    wanted = config.load(pipeline.VideoConfig, EDN, ["output.encoding.lossless=true", *settings])
+    extras = pipeline.Extras(poses=danced / "track.npz")
+    pipeline.make_video(wanted, short, learnt, again, extras=extras)
+    for a, b in zip(pictures(danced / "out.mp4"), pictures(again), strict=True):
+        assert np.abs(a.astype(int) - b).mean() < (1 if "openvino" in settings[0] else 1e-9)
+
+
+def test_live_gives_every_frame_of_a_learnt_person(
+    short: Path, learnt: Path, tmp_path: Path
+) -> None:
+    wanted = config.load(pipeline.VideoConfig, EDN)
+    pipeline.make_video(wanted, short, learnt, tmp_path / "out.mp4", live=True)
+    assert np.allclose(times(tmp_path / "out.mp4"), times(short), atol=1e-4)
+
+
+def test_a_run_may_dance_as_a_puppet_too(short: Path, learnt: Path, tmp_path: Path) -> None:
+    pipeline.make_video(options(), short, learnt, tmp_path / "out.mp4")
+    found = np.stack(pictures(tmp_path / "out.mp4")).astype(int)
+    # The drawn person is red on green: the study kept in the run is what is drawn.
+    red = (found[..., 0] - found[..., 1] > 60).mean((1, 2))
+    assert len(found) == 10 and red.min() > 0.03
+
+
+def test_a_learnt_person_stands_where_the_driver_did_on_their_background(
+    learnt: Path, tmp_path: Path
+) -> None:
+    tall = tmp_path / "tall.mp4"
+    frames = (Frame(f.rgb[:, 96:-96], f.time, f.index) for f in video.read(demo.DRIVER))
+    video.write(itertools.islice(frames, 6), tall, encoding=video.Encoding())
+    settings = ["compose.background=driver", "output.longest=256"]
+    wanted = config.load(pipeline.VideoConfig, EDN, settings)
+    report = pipeline.make_video(wanted, tall, learnt, tmp_path / "out.mp4")
+    assert report.size == (256, 160) and report.frames == 6
+    before = list(video.read(tall, size=(256, 160)))
+    after = list(video.read(tmp_path / "out.mp4"))
+    assert all(np.abs(a.rgb[:20].astype(int) - b.rgb[:20]).mean() < 6 for a, b in zip(before, after, strict=True))  # fmt: skip
+    assert all(np.abs(a.rgb.astype(int) - b.rgb).mean() > 2 for a, b in zip(before, after, strict=True))  # fmt: skip
+
+
+def test_a_run_that_draws_the_whole_frame_dances(short: Path, tmp_path: Path) -> None:
+    generator = TINY["generator"] | {"alpha": False, "height": 32, "width": 64}
+    whole = learn(tmp_path, window=False, generator=generator, weights={}, temporal=False)
+    wanted = config.load(pipeline.VideoConfig, EDN)
+    assert pipeline.make_video(wanted, short, whole, tmp_path / "out.mp4").frames == 10
+
+
+def test_runs_that_cannot_be_drawn_are_one_line_and_exit_code_2(
+    short: Path, learnt: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    unfinished, broken, other = (tmp_path / name for name in ("unfinished", "broken", "other"))
+    for folder in (unfinished, broken, other):
+        shutil.copytree(learnt, folder)
+    (unfinished / "generator.safetensors").unlink()
+    content = (broken / "generator.safetensors").read_bytes()
+    (broken / "generator.safetensors").write_bytes(content[:-100])
+    text = (other / "run.json").read_text(encoding="utf-8").replace('"edn"', '"xing"')
+    (other / "run.json").write_text(text, encoding="utf-8")
+    wanted = config.load(pipeline.VideoConfig, EDN)
+    for source, said in (
+        (tmp_path / "empty", "no trained run"), (learnt.parent / "data", "is a dataset"),
+        (broken, "no whole safetensors"), (other, r"configs/video/xing\.yaml"),
+        (demo.SOURCE, "give the trained weights"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            pipeline.make_video(wanted, short, source, tmp_path / "out.mp4")
+    done = run(short, unfinished, tmp_path / "out.mp4", "--config", EDN)
+    assert done.returncode == 2 and "no generator.safetensors yet" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.slow
+def test_from_a_video_to_a_dance_in_three_commands(short: Path, tmp_path: Path) -> None:
+    data, trained = tmp_path / "data", tmp_path / "run"
+    sets = ["--set", "limits.seconds=2", "--set", "longest=192"]
+    done = run("person", demo.DRIVER, data, *sets, script="scripts/prepare_data.py")
+    assert done.returncode == 0, done.stderr
+    sets = [f"data={data}", f"output={trained}", "minutes=null", "steps=8", "threads=1", "checks=2",
+            "recipe.options.generator.height=128", "recipe.options.generator.face.side=32"]  # fmt: skip
+    config_file = ROOT / "configs" / "train" / "edn_cpu.yaml"
+    settings = [part for s in sets for part in ("--set", s)]
+    done = run(config_file, *settings, script="scripts/train.py")
+    assert done.returncode == 0, done.stderr
+    done = run(short, trained, tmp_path / "out.mp4", "--config", EDN)
+    assert done.returncode == 0, done.stderr
+    assert times(tmp_path / "out.mp4") == pytest.approx(times(short), abs=1e-4)
