@@ -12,7 +12,15 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dance import config, console, pipeline
-from dance.evaluation import benchmark, footage, mediapipe_runtime, poses, report, retargeting
+from dance.evaluation import (
+    benchmark,
+    footage,
+    mediapipe_runtime,
+    poses,
+    report,
+    retargeting,
+    trained,
+)
 from dance.types import InputError
 
 DEFAULT = Path(__file__).parents[1] / "configs" / "video" / "puppet.yaml"
@@ -142,6 +150,26 @@ def run_footage(
             photo = next((path for path in people if path in photos), photos[0])
             rows = list(footage.nasty_rows(folder, photo, dances[0], results / "nasty", options))
             _show(rows, results, "nasty", {})
+
+
+@app.command("heldout")
+def run_heldout(
+    results: Results,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of scripts/train.py that learnt from one dataset")],
+    data: Annotated[Path | None, typer.Option(metavar="DATASET", help="where the dataset is, if it has moved")] = None,
+    height: Annotated[int, typer.Option(help="of the view everything is compared in; that of the networks, a multiple of 32")] = trained.HEIGHT,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+) -> None:  # fmt: skip
+    """Trained runs on the frames they never learnt from, beside the nearest training frame and the puppet."""
+    with console.exit_codes():
+        console.log_to_stderr(quiet=False)
+        where = pipeline.choose_device(
+            config.check(pipeline.VideoConfig, {"device": device}, "--device").device
+        )
+        rows, facts = trained.compare(
+            runs, results / "heldout.png", data=data, height=height, device=where
+        )
+        _show(rows, results, "heldout", facts)
 
 
 def _config(path: Path, settings: list[str] | None) -> pipeline.VideoConfig:

@@ -84,6 +84,22 @@ def flicker(frames: Iterable[Array], truths: Iterable[Array]) -> float:
     return total / count if count else float("nan")
 
 
+def wrong_change(
+    frame: Array, before: Array, truth: Array, truth_before: Array, where: Array
+) -> float:
+    """One step of `flicker`, |(r[t] - r[t-1]) - (a[t] - a[t-1])|, its mean over an (H, W) bool mask, 0..255.
+
+    An empty mask gives NaN.
+    """
+    if not where.any():
+        return float("nan")
+    now, then = (
+        x[where].astype(np.float32) - y[where].astype(np.float32)
+        for x, y in ((frame, truth), (before, truth_before))
+    )
+    return float(np.abs(now - then).mean())
+
+
 def warping_error(frames: Iterable[Array]) -> float:
     """The mean difference, 0..255, between each frame and the one before it moved along the optical flow.
 
