@@ -336,17 +336,23 @@ def _first_match(level: _Level, generator: np.random.Generator) -> Array:
     if len(candidates) > 4000:
         candidates = np.sort(generator.choice(candidates, 4000, replace=False))
     width = level.hole.shape[1]
-    flat = level.picture.reshape(-1, 3)
     offsets = _offsets(width)
-    sources = flat[candidates[:, None] + offsets].reshape(len(candidates), -1)
+    sources = _described(candidates, level, offsets)
     match = np.empty(len(level.centres), np.int64)
     for start in range(0, len(level.centres), 2000):
-        centres = level.centres[start : start + 2000]
-        wanted = flat[centres[:, None] + offsets].reshape(len(centres), -1)
-        cost = ((sources**2).sum(1)[None] - 2 * wanted @ sources.T) / sources.shape[1]
-        cost += _row_cost(centres[:, None], candidates[None], level)
+        wanted = _described(level.centres[start : start + 2000], level, offsets)
+        # Squared distances, short of what is the same for every candidate.
+        cost = (sources**2).sum(1)[None] - 2 * wanted @ sources.T
         match[start : start + 2000] = candidates[cost.argmin(1)]
     return match
+
+
+def _described(centres: Array, level: _Level, offsets: Array) -> Array:
+    """The colours of patches and, as one more, their row: squared distances are costs times the number of colours."""
+    colours = level.picture.reshape(-1, 3)[centres[:, None] + offsets].reshape(len(centres), -1)
+    height, width = level.hole.shape
+    row = (centres // width) * (_ROW_COST / height * np.sqrt(colours.shape[1]))
+    return np.column_stack([colours, row.astype(np.float32)])
 
 
 def _row_cost(centres: Array, sources: Array, level: _Level) -> Array:

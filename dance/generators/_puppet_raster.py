@@ -12,9 +12,12 @@ from dance.types import Array, Size
 
 Number = Any  # a number of any width: float32 stays float32 in compiled code
 
-_SUB = 2  # samples per pixel along each axis
+_SUB = 2  # samples per pixel: one above the other, the upper one left, the lower one right of the middle
+_ASIDE = 0.25  # pixels they are beside it
 _NOTHING = np.float32(1e30)
+_EDGE = np.float32(-0.5)
 _CLEAR = np.float32(1e6)  # more than any depth
+_FAR_LEFT, _FAR_RIGHT = -1e9, 1e9
 _SAME = 6.0  # samples of a pixel further apart in the texture (texels) come from different places
 
 
@@ -23,7 +26,8 @@ class Canvas:
     """A picture (H, W, 4) being drawn, premultiplied, clear between shots, and the scratch memory drawing takes."""
 
     picture: Array
-    samples: Array
+    nearest: Array
+    places: Array
     sheet: Array
 
     @classmethod
@@ -31,9 +35,41 @@ class Canvas:
         height, width = size
         return cls(
             np.zeros((height, width, 4), np.float32),
-            np.zeros((height * _SUB, width * _SUB, 3), np.float32),
+            np.zeros((height * _SUB, width), np.float32),
+            np.zeros((height * _SUB, width, 2), np.float32),
             np.zeros((height, width, 4), np.float32),
         )
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def bend(
+    points: Array, pivot: Array, relief: Array, bones: Array, mirrored: bool
+) -> tuple[Array, Array]:
+    """Where the vertices of a mesh go, (n, 2), and how far away they are, (n,), both float32.
+
+    points, pivot: (n, 2) and relief: (n,) of the mesh.  mirrored: seen from behind.
+    bones: (n, 17), for each vertex what its bones do, mixed by their weights: the matrix (4) and shift (2) that
+    carry it, angle (1), stretch (4), relief (2), away (3) of `Motion`, and (1) what the start takes off away.
+    """
+    count = len(points)
+    xy, depth = np.empty((count, 2), np.float32), np.empty(count, np.float32)
+    side = -1.0 if mirrored else 1.0
+    for i in range(count):
+        b = bones[i]
+        # Seen from behind, its back is what bulges towards the camera.
+        x, y, high = side * points[i, 0], points[i, 1], side * relief[i]
+        pivot_x, pivot_y = side * pivot[i, 0], pivot[i, 1]
+        # Bones agree on where their joint goes; about it, angles are blended instead of matrices, so
+        # that a bent joint keeps its width.
+        cos, sin = np.cos(b[6]), np.sin(b[6])
+        along = b[7] * (x - pivot_x) + b[8] * (y - pivot_y)
+        down = b[9] * (x - pivot_x) + b[10] * (y - pivot_y)
+        moved_x = b[0] * pivot_x + b[1] * pivot_y + b[4]
+        moved_y = b[2] * pivot_x + b[3] * pivot_y + b[5]
+        xy[i, 0] = moved_x + cos * along - sin * down + b[11] * high
+        xy[i, 1] = moved_y + sin * along + cos * down + b[12] * high
+        depth[i] = b[13] * x + b[14] * y + b[15] * high - b[16]
+    return xy, depth
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -85,20 +121,28 @@ def _taps(f: Number) -> tuple[Number, Number, Number, Number]:
     )
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _span(start: float, step: float, low: float, high: float) -> tuple[float, float]:
-    """The part of [low, high] where start + x * step is not negative."""
-    if step > 1e-12:
-        return max(low, -start / step - 1e-4), high
-    if step < -1e-12:
-        return low, min(high, -start / step + 1e-4)
-    return (low, high) if start >= -1e-6 else (1.0, 0.0)
+@njit(cache=True, nogil=True, fastmath=True, inline="always")  # type: ignore[untyped-decorator]
+def _crossing(
+    x: Number, y: Number, to_x: Number, to_y: Number, sense: Number
+) -> tuple[Number, Number, Number, Number]:
+    """Where an edge bounds the rows of its triangle: least x at row 0 and its change a row, then the same of the most.
+
+    sense: 1 or -1, the turning sense of the triangle.  A level edge bounds nothing: its row is the first or the last.
+    """
+    rise = sense * (to_y - y)
+    if rise == 0.0:
+        return _FAR_LEFT, 0.0, _FAR_RIGHT, 0.0
+    slope = (to_x - x) / (to_y - y)
+    if rise < 0.0:
+        return x - slope * y, slope, _FAR_RIGHT, 0.0
+    return _FAR_LEFT, 0.0, x - slope * y, slope
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def paint(
     picture: Array,
-    samples: Array,
+    nearest: Array,
+    places: Array,
     sheet: Array,
     texture: Array,
     xy: Array,
@@ -114,7 +158,7 @@ def paint(
     Gives the rows it may have touched: from the first to before the second.
 
     picture: (H, W, 4) float32, premultiplied colour and alpha in [0, 1], changed in place.
-    samples: (2 H, 2 W, 3) float32 and sheet: (H, W, 4) float32, scratch memory.
+    nearest: (2 H, W), places: (2 H, W, 2) and sheet: (H, W, 4) float32, scratch memory.
     texture: (h, w, 4) float32, premultiplied.  xy (n, 2), depth (n,), uv (n, 2) float32: where each
     vertex is in the picture, how far away, and where in the texture (pixels).  triangles: (m, 3).
     facing: only triangles whose turning sense has this sign are drawn; 0 draws all, the nearest wins.
@@ -129,65 +173,75 @@ def paint(
     right, bottom = min(width, int(np.ceil(x_high)) + 1), min(height, int(np.ceil(y_high)) + 1)
     if right <= left or bottom <= top:
         return 0, 0
-    rows, columns = (bottom - top) * _SUB, (right - left) * _SUB
+    rows, columns = (bottom - top) * _SUB, right - left
     # How near the nearest so far is, and where in the texture.
-    samples = samples[:rows, :columns]
-    samples[:, :, 0] = _NOTHING
+    nearest, places = nearest[:rows, :columns], places[:rows, :columns]
+    nearest[:] = _NOTHING
+    solidity = _solidity(texture)
+    wide, high = np.float32(texture.shape[1] - 0.5), np.float32(texture.shape[0] - 0.5)
 
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        # Sample i of a row lies at pixel left + (i + .5) / _SUB - .5.
-        ax, ay = (xy[a, 0] - left + 0.5) * _SUB - 0.5, (xy[a, 1] - top + 0.5) * _SUB - 0.5
-        bx, by = (xy[b, 0] - left + 0.5) * _SUB - 0.5, (xy[b, 1] - top + 0.5) * _SUB - 0.5
-        cx, cy = (xy[c, 0] - left + 0.5) * _SUB - 0.5, (xy[c, 1] - top + 0.5) * _SUB - 0.5
+        # Row i of samples lies at pixel top + (i + .5) / _SUB - .5.
+        ax, ay = xy[a, 0] - left, (xy[a, 1] - top + 0.5) * _SUB - 0.5
+        bx, by = xy[b, 0] - left, (xy[b, 1] - top + 0.5) * _SUB - 0.5
+        cx, cy = xy[c, 0] - left, (xy[c, 1] - top + 0.5) * _SUB - 0.5
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if abs(area) < 1e-4 or area * facing < 0:
             continue
-        x0 = max(0, int(np.ceil(min(ax, min(bx, cx)))))
-        x1 = min(columns - 1, int(np.floor(max(ax, max(bx, cx)))))
         y0 = max(0, int(np.ceil(min(ay, min(by, cy)))))
         y1 = min(rows - 1, int(np.floor(max(ay, max(by, cy)))))
+        sense = 1.0 if area > 0 else -1.0
+        low_0, low_step_0, high_0, high_step_0 = _crossing(ax, ay, bx, by, sense)
+        low_1, low_step_1, high_1, high_step_1 = _crossing(bx, by, cx, cy, sense)
+        low_2, low_step_2, high_2, high_step_2 = _crossing(cx, cy, ax, ay, sense)
+        # Depth and place in the texture are linear over the triangle: their changes along and down,
         inverse = 1.0 / area
-        # Shares of b and c in a sample, as they change from one sample of a row to the next,
-        step_b, step_c = (cy - ay) * inverse, -(by - ay) * inverse
-        # and with them depth and place in the texture.
+        b_along, b_down = (cy - ay) * inverse, -(cx - ax) * inverse
+        c_along, c_down = -(by - ay) * inverse, (bx - ax) * inverse
         z_b, z_c = depth[b] - depth[a], depth[c] - depth[a]
         u_b, u_c = uv[b, 0] - uv[a, 0], uv[c, 0] - uv[a, 0]
         v_b, v_c = uv[b, 1] - uv[a, 1], uv[c, 1] - uv[a, 1]
-        z_step = np.float32(step_b * z_b + step_c * z_c)
-        u_step = np.float32(step_b * u_b + step_c * u_c)
-        v_step = np.float32(step_b * v_b + step_c * v_c)
+        z_along, z_down = b_along * z_b + c_along * z_c, b_down * z_b + c_down * z_c
+        u_along, u_down = b_along * u_b + c_along * u_c, b_down * u_b + c_down * u_c
+        v_along, v_down = b_along * v_b + c_along * v_c, b_down * v_b + c_down * v_c
+        # and themselves at the first sample of all.
+        z_0 = depth[a] - ax * z_along - ay * z_down
+        u_0 = uv[a, 0] - ax * u_along - ay * u_down
+        v_0 = uv[a, 1] - ax * v_along - ay * v_down
+        z_step, u_step, v_step = np.float32(z_along), np.float32(u_along), np.float32(v_along)
         for y in range(y0, y1 + 1):
-            start_b = (-ax * (cy - ay) - (y - ay) * (cx - ax)) * inverse
-            start_c = ((bx - ax) * (y - ay) + ax * (by - ay)) * inverse
-            low, high = _span(start_b, step_b, float(x0), float(x1))
-            low, high = _span(start_c, step_c, low, high)
-            low, high = _span(1.0 - start_b - start_c, -step_b - step_c, low, high)
-            first, last = int(np.ceil(low)), int(np.floor(high))
-            wb, wc = start_b + first * step_b, start_c + first * step_c
-            z_row = np.float32(depth[a] + wb * z_b + wc * z_c)
-            u_row = np.float32(uv[a, 0] + wb * u_b + wc * u_c)
-            v_row = np.float32(uv[a, 1] + wb * v_b + wc * v_c)
+            low = max(low_0 + y * low_step_0, max(low_1 + y * low_step_1, low_2 + y * low_step_2))
+            most = min(
+                high_0 + y * high_step_0, min(high_1 + y * high_step_1, high_2 + y * high_step_2)
+            )
+            aside = _ASIDE if y % _SUB else -_ASIDE
+            first = max(0, int(np.ceil(low - aside - 1e-4)))
+            last = min(columns - 1, int(np.floor(most - aside + 1e-4)))
+            z_row = np.float32(z_0 + (first + aside) * z_along + y * z_down)
+            u_row = np.float32(u_0 + (first + aside) * u_along + y * u_down)
+            v_row = np.float32(v_0 + (first + aside) * v_along + y * v_down)
             for x in range(first, last + 1):
                 along = np.float32(x - first)
                 z = z_row + along * z_step
-                if z - _CLEAR >= samples[y, x, 0]:
+                if z - _CLEAR >= nearest[y, x]:
                     continue
                 u, v = u_row + along * u_step, v_row + along * v_step
+                if u < _EDGE or v < _EDGE or u >= wide or v >= high:
+                    continue
                 # What is mostly clear lies behind everything solid, however near it is.
-                row, column = int(v + np.float32(0.5)), int(u + np.float32(0.5))
-                if row < 0 or column < 0 or row >= texture.shape[0] or column >= texture.shape[1]:
+                solid = solidity[int(v + np.float32(0.5)), int(u + np.float32(0.5))]
+                if solid == 0:
                     continue
-                if texture[row, column, 3] > np.float32(0.5):
+                if solid == 2:
                     z -= _CLEAR
-                elif texture[row, column, 3] == np.float32(0.0):
-                    continue
-                if z < samples[y, x, 0]:
-                    samples[y, x, 0], samples[y, x, 1], samples[y, x, 2] = z, u, v
+                if z < nearest[y, x]:
+                    nearest[y, x] = z
+                    places[y, x, 0], places[y, x, 1] = u, v
 
     sheet = sheet[: bottom - top, : right - left]
     sheet[:] = 0.0
-    _shade(sheet, picture[top:bottom, left:right], texture, samples)
+    _shade(sheet, picture[top:bottom, left:right], texture, nearest, places)
     if close:
         _close_gaps(sheet)
     for y in range(bottom - top):
@@ -200,8 +254,19 @@ def paint(
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
-    """Fills the sheet (h, w, 4) with what the samples (2h, 2w, 3) of the texture show, averaged per pixel."""
+def _solidity(texture: Array) -> Array:
+    """(h, w) uint8 of a texture (h, w, 4): 0 clear, 1 mostly clear, 2 solid."""
+    found = np.empty(texture.shape[:2], np.uint8)
+    for y in range(texture.shape[0]):
+        for x in range(texture.shape[1]):
+            alpha = texture[y, x, 3]
+            found[y, x] = 2 if alpha > np.float32(0.5) else 1 if alpha > np.float32(0.0) else 0
+    return found
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _shade(sheet: Array, before: Array, texture: Array, nearest: Array, places: Array) -> None:
+    """Fills the sheet (h, w, 4) with what the places (2h, w, 2) in the texture show, averaged per pixel."""
     for y in range(sheet.shape[0]):
         for x in range(sheet.shape[1]):
             if before[y, x, 3] > 0.998:
@@ -210,30 +275,25 @@ def _shade(sheet: Array, before: Array, texture: Array, samples: Array) -> None:
             u_sum: Number = 0.0
             v_sum: Number = 0.0
             u_low, u_high, v_low, v_high = 1e9, -1e9, 1e9, -1e9
-            for j in range(_SUB):
-                for i in range(_SUB):
-                    row, column = y * _SUB + j, x * _SUB + i
-                    if samples[row, column, 0] < _NOTHING:
-                        u, v = samples[row, column, 1], samples[row, column, 2]
-                        count += 1
-                        u_sum, v_sum = u_sum + u, v_sum + v
-                        u_low, u_high = min(u_low, u), max(u_high, u)
-                        v_low, v_high = min(v_low, v), max(v_high, v)
+            for row in range(y * _SUB, (y + 1) * _SUB):
+                if nearest[row, x] < _NOTHING:
+                    u, v = places[row, x, 0], places[row, x, 1]
+                    count += 1
+                    u_sum, v_sum = u_sum + u, v_sum + v
+                    u_low, u_high = min(u_low, u), max(u_high, u)
+                    v_low, v_high = min(v_low, v), max(v_high, v)
             if count == 0:
                 continue
             if u_high - u_low < _SAME and v_high - v_low < _SAME:
                 red, green, blue, alpha = _cubic(texture, u_sum / count, v_sum / count)
-                share: Number = np.float32(count / (_SUB * _SUB))
+                share: Number = np.float32(count / _SUB)
             else:
                 red, green, blue, alpha = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-                for j in range(_SUB):
-                    for i in range(_SUB):
-                        row, column = y * _SUB + j, x * _SUB + i
-                        if samples[row, column, 0] < _NOTHING:
-                            u, v = samples[row, column, 1], samples[row, column, 2]
-                            r, g, b, a = _cubic(texture, u, v)
-                            red, green, blue, alpha = red + r, green + g, blue + b, alpha + a
-                share = np.float32(1 / (_SUB * _SUB))
+                for row in range(y * _SUB, (y + 1) * _SUB):
+                    if nearest[row, x] < _NOTHING:
+                        r, g, b, a = _cubic(texture, places[row, x, 0], places[row, x, 1])
+                        red, green, blue, alpha = red + r, green + g, blue + b, alpha + a
+                share = np.float32(1 / _SUB)
             sheet[y, x, 0], sheet[y, x, 1] = share * red, share * green
             sheet[y, x, 2], sheet[y, x, 3] = share * blue, share * alpha
 

@@ -33,7 +33,7 @@ from dance.generators._puppet_figure import (
 )
 from dance.generators._puppet_mesh import PARTS, Mesh, build_meshes
 from dance.generators._puppet_parts import cut
-from dance.generators._puppet_raster import Canvas, paint, release
+from dance.generators._puppet_raster import Canvas, bend, paint, release
 from dance.generators._puppet_views import Choice, Look, choose, distance, look
 from dance.skeleton import (
     LEFT_EAR,
@@ -333,8 +333,8 @@ def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> tupl
         # those of a closed mesh, which is turned round. A mirrored foot has both kinds.
         facing_sign = 0 if flipped else -1 if stance.back and not mesh.closed else 1
         rows = paint(
-            canvas.picture, canvas.samples, canvas.sheet, mesh.textures[level],
-            xy.astype(np.float32), depth.astype(np.float32), uv.astype(np.float32), mesh.triangles,
+            canvas.picture, canvas.nearest, canvas.places, canvas.sheet, mesh.textures[level],
+            xy, depth, uv.astype(np.float32), mesh.triangles,
             facing_sign, float(memory.opacity[part]), mesh.closed,
         )  # fmt: skip
         touched.append(rows)
@@ -348,21 +348,14 @@ def _reach(rows: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _place(mesh: Mesh, rest: Rest, motion: Motion) -> tuple[Array, Array]:
-    """Where the vertices of a mesh go, (n, 2), and how far away they are, (n,)."""
-    mirror = np.array([-1.0 if rest.mirrored else 1.0, 1.0])
-    points, pivot = mesh.points * mirror, mesh.pivot * mirror
+    """Where the vertices of a mesh go, (n, 2), and how far away they are, (n,), both float32."""
     matrices = rotation(motion.angle) @ motion.stretch
     shifts = motion.start - (matrices @ rest.start[..., None])[..., 0]
-    weights = mesh.weights
-    # Bones agree on where their joint goes; about it, angles are blended instead of matrices, so
-    # that a bent joint keeps its width.
-    moved = np.einsum("nij,nj->ni", np.tensordot(weights, matrices, 1), pivot) + weights @ shifts
-    about = rotation(weights @ motion.angle) @ np.tensordot(weights, motion.stretch, 1)
-    xy = moved + np.einsum("nij,nj->ni", about, points - pivot)
-    # Seen from behind, its back is what bulges towards the camera.
-    relief = -mesh.relief if rest.mirrored else mesh.relief
-    xy = xy + (weights @ motion.relief) * relief[:, None]
-    away = weights @ motion.away
-    base = weights @ (motion.away[:, :2] * rest.start).sum(1)
-    depth = (away[:, :2] * points).sum(1) + away[:, 2] * relief - base
-    return xy, depth
+    base = (motion.away[:, :2] * rest.start).sum(1)
+    bones = np.column_stack(
+        [
+            matrices.reshape(-1, 4), shifts, motion.angle, motion.stretch.reshape(-1, 4),
+            motion.relief, motion.away, base,
+        ]
+    )  # fmt: skip
+    return bend(mesh.points, mesh.pivot, mesh.relief, mesh.weights @ bones, rest.mirrored)

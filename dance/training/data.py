@@ -6,6 +6,7 @@ that is all there is to resuming, and to several processes sharing the work.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -311,6 +312,9 @@ class _Numbers:
 
 
 def _begin_worker(worker: int) -> None:
-    """Workers are many: one thread each."""
+    """Workers are many: one thread each. They end when the process they work for has ended."""
+    # A terminal's Ctrl-C and a cluster's end reach them too, and without them nothing could be saved.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

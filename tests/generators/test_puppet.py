@@ -269,7 +269,7 @@ def test_triangles_that_turned_over_are_not_drawn() -> None:
     for order, drawn in (([0, 1, 2], True), ([1, 0, 2], False)):
         canvas = Canvas.of((32, 32))
         paint(
-            canvas.picture, canvas.samples, canvas.sheet, texture, corners[order],
+            canvas.picture, canvas.nearest, canvas.places, canvas.sheet, texture, corners[order],
             np.zeros(3, np.float32), corners, triangle, 1, 1.0, False,
         )  # fmt: skip
         assert (canvas.picture[..., 3].max() > 0.9) == drawn
