@@ -198,7 +198,9 @@ def started(folder: Path, run: Path, steps: int, *more: str) -> subprocess.Popen
             f"checks={steps}", "scored=1", "shown=1"]  # fmt: skip
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), str(path)]
     command += [part for s in sets for part in ("--set", s)]
-    return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
@@ -242,11 +244,22 @@ def test_kill_9_at_any_moment_loses_only_the_steps_since_the_last_checkpoint(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there a process cannot be asked to end")
-def test_sigterm_saves_and_ends_and_leaves_no_process(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", ["SIGTERM", "SIGINT"])
+def test_told_to_end_with_all_its_workers_it_saves_and_leaves_no_process(
+    folder: Path, tmp_path: Path, told: str
+) -> None:
+    """A terminal's Ctrl-C and a cluster's end reach every process of the group."""
     run = tmp_path / "run"
     process = started(folder, run, 100_000)
     wait_for(run / loop.LAST, process)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, getattr(signal, told))
     out, said = process.communicate(timeout=120)
     assert process.returncode == 143, (out, said)
+    assert b"go on with --resume" in said and b"Traceback" not in said, said
     assert checkpoint.load(run / loop.LAST)["step"] >= 1
+    until = time.monotonic() + 20
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < until:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+    assert not [p for p in run.rglob(".*")]
