@@ -12,29 +12,29 @@ import errno
 import importlib.metadata
 import json
 import logging
+import math
 import platform
 import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 import dance
-from dance import dataset, draw, plugins
+from dance import dataset, plugins
 from dance.config import Options, Plugin, check
-from dance.training import checkpoint, data
-from dance.training.data import Batch, Pairs
+from dance.training import checkpoint, data, scores
+from dance.training.data import Pairs
 from dance.types import Array, InputError, Recipe
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 _EXTRA = "training needs the packages of the extra `train`: pip install -r requirements-train.txt"
 # What may be another when a run goes on: it changes how long and how fast, not what is learnt.
 _FREE = {"minutes", "steps", "workers", "threads", "device", "checks", "save_minutes", "output"}
+_TOLD_STEPS = 10  # the losses of every so many steps go into TensorBoard's log
 
 
 class TrainConfig(Options):
@@ -157,7 +158,7 @@ def train(
 ) -> Report:
     """Trains until the budget is used, or until SIGTERM or Ctrl-C, which save and end it.
 
-    Raises InputError for what the user gave, and where there is no room for a checkpoint.
+    Raises InputError for what the user gave, where there is no room for a checkpoint, and where a loss is no number.
     """
     accelerator = _accelerator(config)
     footage = dataset.open_dataset(config.data)
@@ -184,7 +185,8 @@ def train(
             f"{folder}: its budget is used ({run.step} steps, {run.seconds / 60:.1f} minutes); "
             "give more: --set minutes=... or steps=..."
         )
-    log.info("%d pairs of frames to learn from, %d held out", len(pairs.train), len(pairs.held))
+    if accelerator.is_main_process:
+        log.info("%d pairs of frames to learn from, %d held out", len(pairs.train), len(pairs.held))
     feed = data.batches(
         pairs, size=config.batch, first=run.step, workers=config.workers,
         rank=accelerator.process_index, processes=accelerator.num_processes,
@@ -192,7 +194,7 @@ def train(
     meter = _Meter(2 * config.batch * accelerator.num_processes)
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     checked = int(share * config.checks)
-    with _told_to_stop() as stopping, _board(folder, accelerator) as board:
+    with _told_to_stop() as stopping, _board(folder, accelerator, run.step) as board:
         while share < 1:
             if recipe.begin(share, run.averaged):
                 # Another generator from here on: nothing of the old average or score fits it.
@@ -202,20 +204,26 @@ def train(
             _average(run, config.average)
             run.step += 1
             run.seconds = time.monotonic() - began
-            share = _agreed(accelerator, _share(config, run))
-            speed = meter.after_a_step()
+            share, speed = _share(config, run), meter.after_a_step()
             if on_progress is not None and accelerator.is_main_process:
                 left = run.seconds / share * (1 - share) if share > 0.001 else None
                 on_progress(Progress(recipe.stage, run.step, min(share, 1), speed, left, losses))
-            stop = _agreed(accelerator, float(stopping.is_set())) > 0
+            lost = not all(map(math.isfinite, losses.values()))
+            share, stop, lost = _agreed(accelerator, share, stopping.is_set(), lost)
+            if lost:
+                raise InputError(_failed(folder, run.step, losses))
             due = int(share * config.checks) > checked
             late = time.monotonic() - saved > 60 * config.save_minutes
-            if accelerator.is_main_process and (due or late or stop):
-                with _room(folder):
-                    if due:
-                        _check(config, run, pairs, accelerator, board, losses, speed)
-                    checkpoint.save(folder / LAST, run.tree())
-                checked, saved = int(share * config.checks), time.monotonic()
+            if accelerator.is_main_process:
+                if due or run.step % _TOLD_STEPS == 0:
+                    for name, value in {**losses, "pictures_a_second": speed}.items():
+                        board.add_scalar(f"training/{name}", value, run.step)
+                if due or late or stop:
+                    with _room(folder):
+                        if due:
+                            _check(config, run, pairs, accelerator, board, losses, speed)
+                        checkpoint.save(folder / LAST, run.tree())
+                    checked, saved = int(share * config.checks), time.monotonic()
             if stop:
                 log.info("stopped at step %d; go on with --resume", run.step)
                 break
@@ -290,12 +298,24 @@ def _share(config: TrainConfig, run: _Run) -> float:
     return run.seconds / (60 * config.minutes)
 
 
-def _agreed(accelerator: Accelerator, value: float) -> float:
+def _agreed(
+    accelerator: Accelerator, share: float, stop: bool, lost: bool
+) -> tuple[float, bool, bool]:
     """The largest of all processes' values: they must change stage and end in the same step."""
     if accelerator.num_processes == 1:
-        return value
-    every = accelerator.gather(torch.tensor([value], device=accelerator.device))
-    return float(torch.as_tensor(every).max())
+        return share, stop, lost
+    own = torch.tensor([[share, stop, lost]], dtype=torch.float32, device=accelerator.device)
+    every = torch.as_tensor(accelerator.gather(own)).amax(0).tolist()
+    return every[0], every[1] > 0, every[2] > 0
+
+
+def _failed(folder: Path, step: int, losses: Mapping[str, float]) -> str:
+    """Said where the losses are no numbers any more: nothing can be learnt from then on."""
+    lost = ", ".join(name for name, value in losses.items() if not math.isfinite(value))
+    return (
+        f"{folder}: at step {step} a loss is no number any more ({lost or 'of another process'}); the last "
+        "checkpoint is from before: begin again with a lower recipe.options.rate"
+    )
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -338,70 +358,33 @@ def _check(
     speed: float,
 ) -> None:
     """Scores the averaged generator on held-out frames; keeps it where it is the best; writes the sheet."""
-    shown: list[Sequence[Array]] = []
-    errors, squares = [], []
-    sheet = set(pairs.held_spread(config.shown))
-    for number in sorted(set(pairs.held_spread(config.scored)) | sheet):
-        batch: Batch = {
-            k: v[None].to(accelerator.device) for k, v in pairs.held_pair(number).items()
-        }
-        with torch.no_grad(), accelerator.autocast():
-            look = run.recipe.show(run.averaged, batch)
-        drawn, target, mask = (x.float().cpu() for x in (look.drawn, look.target, look.mask))
-        apart = (drawn - target)[mask.expand_as(drawn) > 0.5]
-        if len(apart):
-            errors.append(float(apart.abs().mean()) * 127.5)
-            squares.append(float((apart**2).mean()))
-        if number in sheet:
-            shown.append([_levels(x[0]) for x in (look.label.float().cpu(), target, drawn)])
-    l1 = float(np.mean(errors)) if errors else float("nan")
-    psnr = (
-        10 * float(np.log10(4 / max(1e-12, float(np.mean(squares))))) if squares else float("nan")
+    found = scores.held_out(
+        run.recipe, run.averaged, pairs, accelerator, scored=config.scored, shown=config.shown
     )
-    best = run.best is None or l1 < run.best
-    row = {"step": run.step, "seconds": round(run.seconds, 1), "stage": run.recipe.stage, "l1": l1, "psnr": psnr}  # fmt: skip
+    row = {
+        "step": run.step, "seconds": round(run.seconds, 1), "stage": run.recipe.stage,
+        "l1": found.l1, "psnr": found.psnr,
+    }  # fmt: skip
     run.history = [*(run.history or []), row | {f"loss_{k}": v for k, v in losses.items()}]
     _write_text(config.output / "history.json", json.dumps(run.history, indent=1))
-    picture = _sheet(shown)
-    _write_png(config.output / "samples" / f"{run.step:07d}.png", picture)
-    for name, value in {"held_out/l1": l1, "held_out/psnr": psnr, "pictures_a_second": speed}.items():  # fmt: skip
-        board.add_scalar(name, value, run.step)
-    for name, value in losses.items():
-        board.add_scalar(f"loss/{name}", value, run.step)
-    board.add_image("held_out", picture, run.step, dataformats="HWC")
+    _write_png(config.output / "samples" / f"{run.step:07d}.png", found.sheet)
+    board.add_scalar("held_out/l1", found.l1, run.step)
+    board.add_scalar("held_out/psnr", found.psnr, run.step)
+    board.add_image("held_out", found.sheet, run.step, dataformats="HWC")
     told = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
     log.info(
         "step %d (%s, %.1f min, %.1f pictures/s): held out L1 %.2f of 255, PSNR %.2f dB; %s",
-        run.step, run.recipe.stage, run.seconds / 60, speed, l1, psnr, told,
+        run.step, run.recipe.stage, run.seconds / 60, speed, found.l1, found.psnr, told,
     )  # fmt: skip
-    if best:
-        run.best = l1
+    # Where the person is in none of the frames there is no score: the newest is kept then.
+    if run.best is None or math.isnan(run.best) or found.l1 < run.best:
+        run.best = found.l1
         run.recipe.save(config.output / dataset.GENERATOR, run.averaged)
         checkpoint.save(config.output / BEST, run.tree())
 
 
-def _levels(picture: torch.Tensor) -> Array:
-    """(3, H, W) in [-1, 1] as (H, W, 3) uint8."""
-    levels = picture.permute(1, 2, 0).mul(127.5).add(127.5).round().clamp(0, 255)
-    return np.asarray(levels.to(torch.uint8).numpy())
-
-
-def _sheet(rows: Sequence[Sequence[Array]]) -> Array:
-    """Label, truth and what is drawn, side by side, one block for each frame."""
-    height = max(picture.shape[0] for picture in rows[0])
-    blocks = []
-    for row in rows:
-        named = [
-            draw.text(
-                np.asarray(cv2.resize(p, (round(p.shape[1] * height / p.shape[0]), height))), n
-            )
-            for p, n in zip(row, ("label", "truth", "drawn"), strict=True)
-        ]
-        blocks.append(np.hstack(named))
-    return np.vstack(blocks)
-
-
 def _write_png(path: Path, rgb: Array) -> None:
+    """Writes an RGB picture, aside first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole, coded = cv2.imencode(".png", rgb[..., ::-1])
     assert whole
@@ -452,8 +435,8 @@ def _told_to_stop() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _board(folder: Path, accelerator: Accelerator) -> Iterator[Any]:
-    """TensorBoard's log in the run's folder, written by the main process alone."""
+def _board(folder: Path, accelerator: Accelerator, step: int) -> Iterator[Any]:
+    """TensorBoard's log in the run's folder, written by the main process alone, from that step on."""
     if not accelerator.is_main_process:
         yield None
         return
@@ -461,7 +444,9 @@ def _board(folder: Path, accelerator: Accelerator) -> Iterator[Any]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InputError(_EXTRA) from error
-    board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    # What a killed process has told of steps that are made again is not shown.
+    purge = step + 1 if step else None
+    board = SummaryWriter(str(folder), purge_step=purge)  # type: ignore[no-untyped-call]
     try:
         yield board
     finally:

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dance import config, person_files
 from dance.generators import edn
-from dance.training import checkpoint, loop
+from dance.training import checkpoint, loop, scores
 from dance.training.loop import TrainConfig
 from dance.types import InputError
 
@@ -187,6 +188,123 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(
             loop.train(settings(folder, run), resume=True)
     assert_same(before, checkpoint.load(run / loop.LAST))
     assert loop.train(settings(folder, run), resume=True).steps == 4
+
+
+_KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import safetensors.torch
+from dance import config
+from dance.training import checkpoint, loop, scores
+from dance.training.recipes import edn
+
+where, at = sys.argv[1], int(sys.argv[2])
+write, update, count = safetensors.torch.save_file, edn.EDN._update, 0
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def half_written(tensors, path, metadata=None):
+    global count
+    count += Path(path).name == loop.LAST
+    write(tensors, path, metadata)
+    if count == at:
+        os.truncate(path, os.path.getsize(path) // 2)
+        die()
+
+def half_a_step(recipe, name, loss):
+    global count
+    update(recipe, name, loss)
+    count += 1
+    if count == 2 * at - 1:
+        die()
+
+if where == "checkpoint":
+    safetensors.torch.save_file = half_written
+else:
+    edn.EDN._update = half_a_step
+loop.train(config.check(loop.TrainConfig, json.loads(sys.argv[3]), "test"))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+@pytest.mark.parametrize(
+    ("where", "at", "kept"), [("checkpoint", 3, 2), ("step", 4, 3)], ids=["checkpoint", "step"]
+)
+def test_kill_9_in_the_middle_of_a_checkpoint_and_of_a_step_loses_that_step_alone(
+    folder: Path, tmp_path: Path, where: str, at: int, kept: int
+) -> None:
+    """A real process, killed by itself at that very place: between the two halves of what it writes or learns."""
+    run = tmp_path / "run"
+    wanted = settings(folder, run, steps=6, checks=6)
+    told = json.dumps(wanted.model_dump(mode="json"))
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, where, str(at), told],
+        cwd=ROOT, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert checkpoint.load(run / loop.LAST)["step"] == kept
+    edn.load(run / "generator.safetensors")
+    said: list[int] = []
+    loop.train(wanted, resume=True, on_progress=lambda progress: said.append(progress.step))
+    assert said == list(range(kept + 1, 7))
+    loop.train(settings(folder, tmp_path / "whole", steps=6, checks=6))
+    assert_same(
+        numbers(checkpoint.load(tmp_path / "whole" / loop.LAST), ("seconds",)),
+        numbers(checkpoint.load(run / loop.LAST), ("seconds",)),
+    )
+    assert not [p for p in run.rglob(".*")]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run_and_never_reaches_a_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    from dance.training.recipes import edn as recipe
+
+    step, run = recipe.EDN.step, tmp_path / "run"
+    count = iter(range(9))
+
+    def failing(self: recipe.EDN, batch: Any) -> dict[str, float]:
+        losses = step(self, batch)
+        return losses | {"gan": wrong} if next(count) == 2 else losses
+
+    monkeypatch.setattr(recipe.EDN, "step", failing)
+    with pytest.raises(InputError, match=r"step 3 a loss is no number.*\(gan\).*rate"):
+        loop.train(settings(folder, run))
+    assert checkpoint.load(run / loop.LAST)["step"] == 2
+
+
+def test_the_board_shows_losses_scores_and_pictures_once_for_each_step(
+    folder: Path, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    options = TINY | {"face": False, "shares": {"coarse": 0, "fine": 1}}
+    wanted = settings(folder, run, steps=40, checks=4, recipe={"name": "edn", "options": options})
+    loop.train(wanted, on_progress=_Stopping(25))
+    # As if it had been killed at step 25: the checkpoint is older than what the board was told.
+    older = checkpoint.load(run / loop.LAST)
+    older["step"] = 15
+    checkpoint.save(run / loop.LAST, older)
+    loop.train(wanted, resume=True)
+    board = EventAccumulator(str(run))
+    board.Reload()
+    assert [event.step for event in board.Scalars("training/l1")] == [10, 20, 30, 40]
+    assert [event.step for event in board.Scalars("held_out/l1")] == [10, 20, 30, 40]
+    assert [event.step for event in board.Images("held_out")] == [10, 20, 30, 40]
+    assert {"training/gan", "training/judge", "held_out/psnr"} <= set(board.Tags()["scalars"])
+
+
+def test_where_no_person_is_seen_the_newest_generator_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = scores.Scores(float("nan"), float("nan"), np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(loop.scores, "held_out", lambda *told, **more: nowhere)
+    run = tmp_path / "run"
+    loop.train(settings(folder, run))
+    assert checkpoint.load(run / loop.BEST)["step"] == 4
 
 
 def started(folder: Path, run: Path, steps: int, *more: str) -> subprocess.Popen[bytes]:
