@@ -160,6 +160,14 @@ def test_a_frozen_picture_changes_nothing_and_still_flickers(
     assert found["change"] == 0 and found["flicker"] > 2
 
 
+def test_a_change_at_a_cut_is_no_flicker(tmp_path: Path, held: HeldOut) -> None:
+    cut = opened(make_dataset(tmp_path / "cut", cuts=frozenset({FIRST + 3})))
+    for looks, flickers in ((held, True), (cut, False)):
+        pictures = [look.rgb // (2 if i >= 3 else 1) for i, look in enumerate(looks.looks)]
+        before = heldout.measure([look.rgb // 2 for look in looks.looks], looks)["flicker"]
+        assert (heldout.measure(pictures, looks)["flicker"] > before + 3) == flickers
+
+
 def test_frames_that_are_not_usable_are_drawn_but_not_measured(tmp_path: Path) -> None:
     held = opened(make_dataset(tmp_path / "some", unusable=(FIRST + 2, 5)))
     assert not held.looks[2].region.any() and not held.looks[2].face.any()
