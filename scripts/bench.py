@@ -17,15 +17,18 @@ from dance import config, console, demo, pipeline
 from dance.evaluation import mediapipe_runtime, report, speed
 from dance.types import InputError
 
-DEFAULT = Path(__file__).parents[1] / "configs" / "video" / "puppet.yaml"
+CONFIGS = Path(__file__).parents[1] / "configs"
+DEFAULT = CONFIGS / "video" / "puppet.yaml"
+PRESET = CONFIGS / "train" / "edn_cpu.yaml"
 
 
 def main(
     rows: Annotated[list[str] | None, typer.Argument(help=f"which of {', '.join(speed.ROWS)}; all unless said")] = None,
     clip: Annotated[Path, typer.Option(help="the driver; the demo's unless said")] = demo.DRIVER,
-    source: Annotated[Path, typer.Option(help="the person; the demo's unless said")] = demo.SOURCE,
+    source: Annotated[Path, typer.Option(help="the person or a trained run; the demo's unless said")] = demo.SOURCE,
     config_file: Annotated[Path, typer.Option("--config", help="a YAML file of configs/video")] = DEFAULT,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one setting; may be repeated")] = None,
+    preset: Annotated[Path, typer.Option(help="a YAML file of configs/train, for the row edn")] = PRESET,
     runtime: Annotated[Path | None, typer.Option(help="a Python that has mediapipe 0.10.21, to compare with")] = None,
     make_runtime: Annotated[Path | None, typer.Option(help="make that Python's environment in this folder, once")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="how often each timing is taken; medians are shown")] = 3,
@@ -41,7 +44,8 @@ def main(
         if make_runtime is not None:
             runtime = mediapipe_runtime.make(make_runtime)
         options = config.load(pipeline.VideoConfig, config_file, settings or [])
-        subject = speed.Subject(clip, source, options, rounds, runtime)
+        options = pipeline.for_source(options, source)
+        subject = speed.Subject(clip, source, options, preset, rounds, runtime)
         facts: report.Row = {
             "clip": clip.name,
             "source": source.name,

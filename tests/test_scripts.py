@@ -218,7 +218,7 @@ def test_the_bench_prints_the_rows_asked_for_as_a_table_and_as_json(
 
 def test_an_unknown_row_lists_those_there_are(bench: ModuleType, tmp_path: Path) -> None:
     said = refusal(call(bench, "poes", "--results", tmp_path))
-    assert "there are: pose, job, render, memory, stages" in said
+    assert "there are: pose, job, render, memory, stages, edn" in said
 
 
 def test_an_interrupted_command_exits_130(

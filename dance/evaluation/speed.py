@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -18,12 +17,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from dance import pipeline, render, video
-from dance.evaluation import mediapipe_runtime
+from dance.evaluation import mediapipe_runtime, speed_learnt
+from dance.evaluation.memory import peak_memory
 from dance.evaluation.report import Row
 from dance.finish import compose, face, steady
 from dance.pipeline import OutputOptions, VideoConfig
 from dance.pose import follow, retarget, smooth
-from dance.stream import prefetch
+from dance.stream import blas_in_one_thread, prefetch
 from dance.types import Estimator, Frame, Person, Pose, Track
 
 T = TypeVar("T")
@@ -36,11 +36,15 @@ SHORT, LONG = 300, 3000
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured: a driver, a source person, a config, and how often each timing is repeated."""
+    """What is measured: a driver, a source person, a config, and how often each timing is repeated.
+
+    preset: a YAML file of configs/train, whose networks and steps of training are timed.
+    """
 
     driver: Path
     source: Path
     config: VideoConfig
+    preset: Path
     rounds: int = 3
     runtime: Path | None = None
 
@@ -107,7 +111,7 @@ def render_rows(subject: Subject) -> list[Row]:
     generator = pipeline.build_generator(config.generator, pipeline.choose_device(config.device))
     code = generator.encode(person)
     drawn, written = [], []
-    with tempfile.TemporaryDirectory() as folder:
+    with blas_in_one_thread(), tempfile.TemporaryDirectory() as folder:
         for _ in range(subject.rounds):
             layers = partial(render.draw, generator, code, track, person.size, config.chunk)
             began = time.perf_counter()
@@ -206,7 +210,10 @@ def stage_rows(subject: Subject) -> list[Row]:
 def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float, float]:
     """Frames, seconds and processor seconds of the first pass; loading the networks is not counted."""
     device = pipeline.choose_device(config.device)
-    with closing(pipeline.build_estimator(config.estimator, device)) as estimator:
+    with (
+        blas_in_one_thread(),
+        closing(pipeline.build_estimator(config.estimator, device)) as estimator,
+    ):
         began, computed = time.perf_counter(), time.process_time()
         with closing(prefetch(video.read(clip))) as frames:
             followed = follow.follow(frames, estimator, config.follow)
@@ -265,18 +272,10 @@ def peak_of_run(config: VideoConfig, driver: Path, source: Path, output: Path) -
     return peak_memory()
 
 
-def peak_memory() -> int:
-    """The most memory this process has used at any time, in bytes. Linux and macOS only."""
-    if sys.platform == "win32":
-        raise NotImplementedError("peak memory is measured on Linux and macOS only")
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not getrusage: Linux carries its figure over from the parent process.
-        lines = status.read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def edn_rows(subject: Subject) -> list[Row]:
+    """A learnt generator's networks with both runtimes, and a step of its training."""
+    drawing = speed_learnt.drawing_rows(subject.preset, subject.source, rounds=subject.rounds)
+    return drawing + speed_learnt.training_rows(subject.preset)
 
 
 ROWS: dict[str, Callable[[Subject], list[Row]]] = {
@@ -285,6 +284,7 @@ ROWS: dict[str, Callable[[Subject], list[Row]]] = {
     "render": render_rows,
     "memory": memory_rows,
     "stages": stage_rows,
+    "edn": edn_rows,
 }
 
 

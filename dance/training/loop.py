@@ -160,7 +160,7 @@ def train(
 
     Raises InputError for what the user gave, where there is no room for a checkpoint, and where a loss is no number.
     """
-    accelerator = _accelerator(config)
+    accelerator = make_accelerator(config)
     footage = dataset.open_dataset(config.data)
     recipes = plugins.load(RECIPES, config.recipe.name)
     options = check(
@@ -230,7 +230,8 @@ def train(
     return Report(folder, run.step, run.seconds, run.best, share < 1)
 
 
-def _accelerator(config: TrainConfig) -> Accelerator:
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Devices, precision and processes as the config says. Raises InputError where the machine lacks them."""
     try:
         from accelerate import Accelerator
     except ImportError as error:

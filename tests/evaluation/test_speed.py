@@ -18,7 +18,9 @@ from dance.pipeline import VideoConfig
 @pytest.fixture
 def subject(make_clip: Callable[..., Path]) -> speed.Subject:
     clip = make_clip("clip.mp4", 10)
-    return speed.Subject(clip, clip, load(VideoConfig), rounds=3, runtime=Path("python"))
+    return speed.Subject(
+        clip, clip, load(VideoConfig), Path("none.yaml"), rounds=3, runtime=Path("python")
+    )
 
 
 def runtime(frames: int, seconds: float) -> mediapipe_runtime.RuntimePoses:
@@ -40,7 +42,8 @@ def test_a_clock_counts_what_waiting_for_items_took() -> None:
     inner = speed._timed("slow", slow(), clock)
     outer = speed._timed("outer", (x for x in inner if not time.sleep(0.005)), clock)
     assert list(outer) == [0, 1, 2]
-    assert 0.03 <= clock["slow"] < 0.045 <= clock["outer"]
+    # A busy machine only makes all of it longer.
+    assert clock["slow"] >= 0.03 and clock["outer"] >= clock["slow"] + 0.015
 
 
 def test_our_pass_and_the_runtime_take_turns_and_medians_are_compared(
@@ -128,7 +131,7 @@ def test_encoding_is_timed_on_as_many_frames_as_asked_for(make_clip: Callable[..
 def test_peak_memory_is_that_of_the_largest_moment_of_this_process() -> None:
     code = (
         "import numpy as np\n"
-        "from dance.evaluation.speed import peak_memory\n"
+        "from dance.evaluation.memory import peak_memory\n"
         "before = peak_memory()\n"
         "np.ones(200 * 2**20, np.uint8)\n"
         "print(before, peak_memory())"
