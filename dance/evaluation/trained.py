@@ -40,7 +40,8 @@ _BASELINES = (NEAREST, WHOLE, UNMOVED)
 _NOT_SHOWN = (BLURRED, WHOLE)
 _STEP = 32  # windows are multiples of it
 _SHOWN, _FACES, _CELL = 5, 3, 200
-_FREE = {"data", "output"}  # settings in which runs of the same experiment may differ
+# Settings that change nothing of what is learnt.
+_FREE = {"data", "output", "checks", "save_minutes", "shown", "workers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ def table(runs: Sequence[Trained], measures: Mapping[str, Mapping[str, float]]) 
 
 
 def differences(runs: Sequence[Trained]) -> list[str]:
-    """For every run its own settings that are not the same in all of them, but for where it is; a run alone has none."""
+    """For every run its own settings that are not the same in all of them and may matter; a run alone has none."""
     flat = [dict(_flat(one.run.settings)) for one in runs]
     absent = object()
     keys = [
@@ -287,7 +288,15 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield f"{prefix}{key}", _number(value)
+
+
+def _number(value: Value) -> Value:
+    """The value, as a number where it is one written out: YAML takes 5e-4 for a text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _facts(held: HeldOut, apart: Array, views: int) -> Row:

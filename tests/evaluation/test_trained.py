@@ -110,9 +110,9 @@ def test_a_run_beats_the_nearest_frame_where_it_is_better_than_all_its_variants(
 def test_only_settings_that_differ_are_told_and_not_where_a_run_is(
     data: Path, tmp_path: Path
 ) -> None:
-    one = make_run(tmp_path / "one", data, weights=False)
+    one = make_run(tmp_path / "one", data, weights=False, checks=3, rate=5e-4)
     moved = shutil.copytree(data, tmp_path / "data")
-    two = make_run(tmp_path / "two", moved, weights=False, minutes=2.0)
+    two = make_run(tmp_path / "two", moved, weights=False, minutes=2.0, rate="5e-4")
     assert trained.differences(trained.open_runs([one, two])) == ["minutes=1.0", "minutes=2.0"]
     assert trained.differences(trained.open_runs([one])) == [""]
 
