@@ -35,7 +35,7 @@ from dance.pose import follow, retarget, smooth, tracks
 from dance.pose.follow import FollowOptions
 from dance.pose.retarget import RetargetOptions
 from dance.pose.smooth import SmoothOptions
-from dance.stream import prefetch
+from dance.stream import blas_in_one_thread, prefetch
 from dance.types import (
     Estimator,
     Frame,
@@ -151,10 +151,11 @@ def make_video(
     generator = build_generator(config.generator, device)
     notes: list[str] = []
 
-    person = read_person(config, source, info.size, device, on_progress=on_progress)
     seen: list[Moment] = []
     kept: list[Moment] = []
     with ExitStack() as stack:
+        stack.enter_context(blas_in_one_thread())
+        person = read_person(config, source, info.size, device, on_progress=on_progress)
         if extras.poses is not None:
             moments: Iterator[Moment] = recorded(extras.poses, driver, person.size)
         else:

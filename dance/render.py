@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
+import numpy as np
+import torch
 
 from dance.geometry import resized
 from dance.types import Drawn, Generator, Layer, Moment, Size
@@ -35,11 +37,14 @@ def _scene_chunks(moments: Iterable[Moment], size: int) -> Iterator[list[Moment]
 
 
 def _layers(drawn: Drawn, batch: Sequence[Moment], canvas: Size) -> Iterator[Layer]:
-    pictures = drawn.rgb.detach().permute(0, 2, 3, 1).float().cpu().contiguous().numpy()
+    pictures = drawn.rgb.detach().permute(0, 2, 3, 1).cpu().contiguous()
+    levels = pictures.numpy() if pictures.dtype == torch.uint8 else pictures.float().numpy()
     alphas = None if drawn.alpha is None else drawn.alpha.detach()[:, 0].float().cpu().numpy()
     for i, moment in enumerate(batch):
-        # -1..1 to 0..255, rounded and kept within, in one go.
-        rgb = cv2.addWeighted(pictures[i], 127.5, pictures[i], 0, 127.5, dtype=cv2.CV_8U)
+        rgb = levels[i]
+        if rgb.dtype != np.uint8:
+            # -1..1 to 0..255, rounded and kept within, in one go.
+            rgb = cv2.addWeighted(rgb, 127.5, rgb, 0, 127.5, dtype=cv2.CV_8U)
         alpha = None if alphas is None else alphas[i]
         if rgb.shape[:2] != canvas:
             rgb = cv2.resize(rgb, canvas[::-1], interpolation=cv2.INTER_CUBIC)

@@ -232,7 +232,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What a generator draws: rgb (T, 3, H, W) float in [-1, 1], alpha (T, 1, H, W) in [0, 1] or None.
+    """What a generator draws: rgb (T, 3, H, W), alpha (T, 1, H, W) in [0, 1] or None.
+
+    rgb is float in [-1, 1], or uint8 where a generator draws in levels (a quarter of the memory to pass on).
 
     Without alpha the generator has drawn the background too.
     """

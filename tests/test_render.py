@@ -84,3 +84,16 @@ def test_what_is_drawn_at_another_size_comes_in_the_canvas_at_the_poses_place() 
 def test_a_generator_without_a_matte_gives_none() -> None:
     [layer] = render.draw(Counting(matte=False), None, moments(1), CANVAS, 4)
     assert layer.alpha is None and layer.rgb.dtype == np.uint8
+
+
+def test_what_is_drawn_in_levels_passes_unchanged() -> None:
+    picture = torch.arange(40 * 60 * 3).reshape(1, 3, *CANVAS).remainder(256).to(torch.uint8)
+
+    class InLevels(Counting):
+        def render(
+            self, code: object, poses: Sequence[Pose], state: int | None
+        ) -> tuple[Drawn, int]:
+            return Drawn(picture.expand(len(poses), -1, -1, -1), None), 0
+
+    layers = list(render.draw(InLevels(), None, moments(2), CANVAS, 4))
+    assert all(np.array_equal(layer.rgb, picture[0].permute(1, 2, 0)) for layer in layers)

@@ -322,19 +322,19 @@ def _close_gaps(sheet: Array) -> None:
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def release(picture: Array, top: int, bottom: int, rgb: Array, alpha: Array) -> None:
-    """The premultiplied picture (H, W, 4) as rgb (H, W, 3) in [-1, 1] and alpha (H, W), both float32.
+    """The premultiplied picture (H, W, 4) as rgb (H, W, 3) uint8 and alpha (H, W) float32.
 
-    Only the rows from top to before bottom are looked at, and cleared on the way. rgb and alpha must
-    come in as zeros; what is clear is left alone.
+    Only the rows from top to before bottom are looked at, and cleared on the way. What is clear is left as
+    rgb and alpha come in.
     """
-    two, one = np.float32(2.0), np.float32(1.0)
+    one, most, half = np.float32(1.0), np.float32(255.0), np.float32(0.5)
     for y in range(top, bottom):
         for x in range(picture.shape[1]):
             a = picture[y, x, 3]
             if a > np.float32(1e-3):
                 alpha[y, x] = min(a, one)
-                share = two / a
+                share = most / a
                 for c in range(3):
-                    rgb[y, x, c] = min(one, share * picture[y, x, c] - one)
+                    rgb[y, x, c] = np.uint8(min(most, share * picture[y, x, c]) + half)
             for c in range(4):
                 picture[y, x, c] = np.float32(0.0)

@@ -167,7 +167,7 @@ class Puppet:
             shot = self._plan(code, pose, state)
             state = shot.memory if shot is not None else None
             shots.append(shot)
-        rgb = np.zeros((len(poses), *code.size, 3), np.float32)
+        rgb = np.full((len(poses), *code.size, 3), 128, np.uint8)
         alpha = np.zeros((len(poses), *code.size), np.float32)
         workers = min(self.config.workers, len(poses))
 

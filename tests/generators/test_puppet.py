@@ -21,7 +21,7 @@ def _draw(person: Person, poses: list[Pose]) -> tuple[Array, Array]:
     generator = puppet.build(puppet.Config(), "cpu")
     drawn, _ = generator.render(generator.encode(person), poses, None)
     assert drawn.alpha is not None
-    return (drawn.rgb.permute(0, 2, 3, 1).numpy() + 1) * 127.5, drawn.alpha[:, 0].numpy()
+    return drawn.rgb.permute(0, 2, 3, 1).numpy().astype(np.float32), drawn.alpha[:, 0].numpy()
 
 
 def _colour_at(rgb: Array, point: tuple[float, float] | Array) -> Array:
