@@ -28,7 +28,7 @@ def main(
         options = config.load(loop.TrainConfig, config_file, settings or [])
         with console.TrainingBar(console.log_to_stderr(quiet=quiet), quiet=quiet) as bar:
             report = loop.train(options, resume=resume, on_progress=bar)
-        if not quiet:
+        if report.main and not quiet:
             score = "" if report.best is None else f", best held-out L1 {report.best:.2f} of 255"
             print(f"{report.output}: {report.steps} steps in {report.seconds / 60:.1f} min{score}")
     if report.stopped:

@@ -104,13 +104,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run came to; `stopped` where it was told to end before its budget was used."""
+    """What a run came to; `stopped` where it was told to end before its budget was used.
+
+    main: of several processes only one scores and writes.
+    """
 
     output: Path
     steps: int
     seconds: float
     best: float | None
     stopped: bool
+    main: bool
 
 
 OnProgress = Callable[[Progress], None]
@@ -227,7 +231,8 @@ def train(
             if stop:
                 log.info("stopped at step %d; go on with --resume", run.step)
                 break
-    return Report(folder, run.step, run.seconds, run.best, share < 1)
+    main = accelerator.is_main_process
+    return Report(folder, run.step, run.seconds, run.best, share < 1, main)
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:

@@ -381,3 +381,35 @@ def test_told_to_end_with_all_its_workers_it_saves_and_leaves_no_process(
             os.killpg(process.pid, 0)
             time.sleep(0.1)
     assert not [p for p in run.rglob(".*")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="torch's launcher for processes is for POSIX")
+def test_two_processes_learn_what_one_with_twice_the_batch_does(
+    folder: Path, tmp_path: Path
+) -> None:
+    options = TINY | {"face": False, "rehearsals": 0}
+    wanted = settings(folder, tmp_path / "two", steps=3, checks=1, recipe={"name": "edn", "options": options})  # fmt: skip
+    path = tmp_path / "train.yaml"
+    path.write_text(json.dumps(wanted.model_dump(mode="json")), encoding="utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launcher, str(ROOT / "scripts" / "train.py"), str(path)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("3 steps in") == 1 and done.stderr.count("VGG-19") == 1
+    one = tmp_path / "one"
+    loop.train(wanted.model_copy(update={"output": one, "batch": 2}))
+    a, b = (checkpoint.load(run / loop.LAST)["recipe"] for run in (tmp_path / "two", one))
+    alone = tmp_path / "alone"
+    loop.train(wanted.model_copy(update={"output": alone}))
+    c = checkpoint.load(alone / loop.LAST)["recipe"]
+    assert apart(a, b) < 0.1 * apart(a, c)
+
+
+def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
+    """The mean difference of two recipes' generators."""
+    first, second = (each["networks"]["generator"] for each in (a, b))
+    differences = [(first[k] - second[k]).abs().flatten() for k in first]
+    return float(torch.cat(differences).mean())

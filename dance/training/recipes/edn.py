@@ -176,7 +176,7 @@ class _Label:
 def build(config: Config, footage: Dataset, accelerator: Accelerator) -> EDN:
     """The recipe with freshly initialised networks. Raises InputError for options that do not fit."""
     whole = architecture(config, footage)
-    if config.vgg is None and config.weights.vgg:
+    if config.vgg is None and config.weights.vgg and accelerator.is_main_process:
         log.info("no VGG-19 weights are given (recipe.options.vgg): its loss is off")
     return EDN(config, whole, accelerator)
 
