@@ -14,7 +14,7 @@ DEFAULT = Path(__file__).parent / "configs" / "video" / "puppet.yaml"
 
 def main(
     driver: Annotated[Path | None, typer.Argument(help="the dance: any video file")] = None,
-    source: Annotated[Path | None, typer.Argument(help="the person: a photo or a video")] = None,
+    source: Annotated[Path | None, typer.Argument(help="the person: a photo, a video or a trained run")] = None,
     output: Annotated[Path | None, typer.Argument(help="the result: .mp4 .mov .mkv .webm")] = None,
     demo_output: Annotated[Path | None, typer.Option("--demo", metavar="OUTPUT", help="try it on the built-in clip and person")] = None,
     config_file: Annotated[Path, typer.Option("--config", help="a YAML file of configs/video")] = DEFAULT,
