@@ -122,8 +122,8 @@ def prepare_person(
 ) -> Facts:
     """Makes the dataset of the person in the video, or finishes the one in the folder; returns its facts.
 
-    segment: the person segmentation network, by default the selfie one. Raises InputError for a video nothing can be learnt from, saying why, and for a folder that was
-    prepared from another video or with other settings.
+    segment: the person segmentation network, by default the selfie one. Raises InputError for a video nothing
+    can be learnt from, saying why, and for a folder that was prepared from another video or with other settings.
     """
     if segment is None:
         with Network(weights.mediapipe("selfie_segmentation.tflite"), workers=2) as network:
@@ -135,6 +135,9 @@ def prepare_person(
     if picture.is_picture(source):
         raise InputError(f"{source}: is a photo; a person is learnt from a video of them")
     info = video.probe(source)
+    if info.frames is not None:
+        # Before anything is made; what the file does not say is seen once its poses are read.
+        _require_long_enough(source, info.frames, float(info.duration), config.limits)
     digest = weights.sha256(source)
     settings = config.model_dump(mode="json")
     if _begun(folder, source, digest, settings):
@@ -167,12 +170,7 @@ def prepare_person(
 def require_usable(source: Path, track: Track, limits: Limits) -> None:
     """Raises InputError where a clip's poses say that nobody can be learnt from it."""
     follow.require_found(track, source)
-    seconds = float(track.times[-1] - track.times[0])
-    if len(track) < limits.frames or seconds < limits.seconds:
-        raise InputError(
-            f"{source}: is too short, {len(track)} frames in {seconds:.1f} s; at least {limits.frames} "
-            f"frames and {limits.seconds:g} s are needed, a minute or more is good"
-        )
+    _require_long_enough(source, len(track), float(track.times[-1] - track.times[0]), limits)
     cuts = len(track.cuts - {0})
     if cuts > limits.cuts:
         raise InputError(
@@ -189,6 +187,14 @@ def require_usable(source: Path, track: Track, limits: Limits) -> None:
         raise InputError(
             f"{source}: the person is too small, their torso is {torso:.0f} pixels of "
             f"{track.size[0]} high pictures; {limits.torso:.0f} are needed: film closer or crop"
+        )
+
+
+def _require_long_enough(source: Path, frames: int, seconds: float, limits: Limits) -> None:
+    if frames < limits.frames or seconds < limits.seconds:
+        raise InputError(
+            f"{source}: is too short, {frames} frames in {seconds:.1f} s; at least {limits.frames} "
+            f"frames and {limits.seconds:g} s are needed, a minute or more is good"
         )
 
 

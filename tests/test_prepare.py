@@ -148,6 +148,13 @@ def test_a_photo_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+def test_a_clip_that_is_too_short_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    source, settings = film(tmp_path, walk(8))
+    with pytest.raises(InputError, match=r"walk\.mp4: is too short, 8 frames in 1\.0 s"):
+        prepare.prepare_person(options(settings), source, tmp_path / "d", segment=by_colour)
+    assert not (tmp_path / "d").exists()
+
+
 def clip(poses: list[Pose], cuts: frozenset[int] = frozenset()) -> Track:
     return Track(poses, [Fraction(i, 8) for i in range(len(poses))], SIZE, cuts)
 
