@@ -13,14 +13,16 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as Generation
-from contextlib import ExitStack, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 import dance
 from dance import picture, plugins, render, sheets, sources, video, weights
@@ -35,7 +37,7 @@ from dance.pose import follow, retarget, smooth, tracks
 from dance.pose.follow import FollowOptions
 from dance.pose.retarget import RetargetOptions
 from dance.pose.smooth import SmoothOptions
-from dance.stream import blas_in_one_thread, prefetch
+from dance.stream import prefetch
 from dance.types import (
     Estimator,
     Frame,
@@ -156,6 +158,9 @@ def make_video(
     with ExitStack() as stack:
         stack.enter_context(blas_in_one_thread())
         person = read_person(config, source, info.size, device, on_progress=on_progress)
+        # Nothing but drawing waits for it.
+        encoding = stack.enter_context(ThreadPoolExecutor(1, "dance-encode"))
+        encoded = encoding.submit(generator.encode, person)
         if extras.poses is not None:
             moments: Iterator[Moment] = recorded(extras.poses, driver, person.size)
         else:
@@ -174,10 +179,10 @@ def make_video(
                     driver_track=Track.gather(seen, info.size) if seen else None, overwrite=overwrite,
                 )  # fmt: skip
             moments = iter(track)
-        code = generator.encode(person)
         layers = render.draw(
-            generator, code, _kept(moments, kept), person.size, 1 if live else config.chunk
-        )
+            generator, encoded.result(), _kept(moments, kept), person.size,
+            1 if live else config.chunk,
+        )  # fmt: skip
         # Drawing, finishing and encoding each go on while the others do.
         drawn = stack.enter_context(closing(prefetch(layers, ahead=1 if live else config.chunk)))
         pictures = finished(config, drawn, person, driver)
@@ -196,6 +201,17 @@ def make_video(
     if unseen:
         notes.insert(0, f"nobody was seen in {unseen} of {count} frames; they show the empty place")
     return Report(output, count, person.size, time.monotonic() - began, tuple(dict.fromkeys(notes)))
+
+
+def blas_in_one_thread() -> AbstractContextManager[Any]:
+    """While it is entered, numpy multiplies matrices in the thread that asks for it; the process goes back afterwards.
+
+    OpenBLAS's threads wait for the next product by running in circles. Where the stages themselves share the cores,
+    products as small as ours gain nothing and the circles take the core from another stage: drawing a
+    720p video took a fifth more time.
+    """
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> str:

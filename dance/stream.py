@@ -7,26 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
-
-from threadpoolctl import threadpool_limits
+from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _END = object()
-
-
-def blas_in_one_thread() -> AbstractContextManager[Any]:
-    """While it is entered, numpy multiplies matrices in the thread that asks for it; the process goes back afterwards.
-
-    OpenBLAS's threads wait for the next product by running in circles. Where the stages themselves share the cores,
-    products as small as ours gain nothing and the circles take the core from another stage: drawing a
-    720p video took a fifth more time.
-    """
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
 
 
 def prefetch(items: Iterable[T], ahead: int = 4) -> Generator[T]:

@@ -23,7 +23,7 @@ from dance.evaluation.report import Row
 from dance.finish import compose, face, steady
 from dance.pipeline import OutputOptions, VideoConfig
 from dance.pose import follow, retarget, smooth
-from dance.stream import blas_in_one_thread, prefetch
+from dance.stream import prefetch
 from dance.types import Estimator, Frame, Person, Pose, Track
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ def render_rows(subject: Subject) -> list[Row]:
     generator = pipeline.build_generator(config.generator, pipeline.choose_device(config.device))
     code = generator.encode(person)
     drawn, written = [], []
-    with blas_in_one_thread(), tempfile.TemporaryDirectory() as folder:
+    with pipeline.blas_in_one_thread(), tempfile.TemporaryDirectory() as folder:
         for _ in range(subject.rounds):
             layers = partial(render.draw, generator, code, track, person.size, config.chunk)
             began = time.perf_counter()
@@ -211,7 +211,7 @@ def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float, float]:
     """Frames, seconds and processor seconds of the first pass; loading the networks is not counted."""
     device = pipeline.choose_device(config.device)
     with (
-        blas_in_one_thread(),
+        pipeline.blas_in_one_thread(),
         closing(pipeline.build_estimator(config.estimator, device)) as estimator,
     ):
         began, computed = time.perf_counter(), time.process_time()

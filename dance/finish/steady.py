@@ -41,18 +41,24 @@ def steady(layers: Iterable[Layer], options: SteadyOptions) -> Iterator[Layer]:
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     past: Layer | None = None
     flicker = _CLEAN
+    grid = _grid((0, 0))
     for layer in layers:
         if past is None or layer.moment.cut or not _alike(past, layer):
             past, flicker = layer, _CLEAN
         else:
-            past, flicker = _hold(layer, past, flicker, _MOST * options.strength, finder)
+            if grid.shape[:2] != layer.rgb.shape[:2]:
+                grid = _grid(layer.rgb.shape[:2])
+            past, flicker = _hold(layer, past, flicker, _MOST * options.strength, finder, grid)
         yield past
 
 
 def _hold(
-    layer: Layer, past: Layer, flicker: float, share: float, finder: cv2.DISOpticalFlow
+    layer: Layer, past: Layer, flicker: float, share: float, finder: cv2.DISOpticalFlow, grid: Array
 ) -> tuple[Layer, float]:
-    """The layer mixed with the past result carried along the motion, and the flicker met so far, in levels."""
+    """The layer mixed with the past result carried along the motion, and the flicker met so far, in levels.
+
+    grid: (H, W, 2) the (x, y) of every pixel.
+    """
     box = _box(past.alpha, layer.alpha, layer.rgb)
     if box is None:
         return layer, flicker
@@ -63,7 +69,8 @@ def _hold(
     flow, trust = _motion(new, old, start, 8 + 2 * flicker, finder)
 
     flow = flow * np.array([width / size[0], height / size[1]], np.float32)
-    where = _places(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
+    flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
+    where = cv2.add(flow, grid[:height, :width])
     rgb = np.ascontiguousarray(layer.rgb[box])
     carried = _carried(past.rgb[box], where)
     flicker = 0.8 * flicker + 0.2 * _flicker(rgb, carried, trust)
@@ -146,7 +153,7 @@ def _motion(
     height, width = new.shape
     flow = finder.calc(new, old, start.copy())
     back = finder.calc(old, new, -start)
-    where = _places(flow)
+    where = flow + _grid((height, width))
     returned = flow + _carried(back, where)
     # After Sundaram et al. (2010): a tolerance that grows with the motion.
     strays = _squared(returned) / (0.5 + 0.02 * _squared(flow))
@@ -202,9 +209,7 @@ def _shrunk(picture: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(cv2.blur(picture, (wide, wide)), size))
 
 
-def _places(flow: Array) -> Array:
-    """Where a (H, W, 2) field of moves leads from each pixel's own (x, y)."""
-    places = flow.copy()
-    places[..., 0] += np.arange(flow.shape[1], dtype=np.float32)
-    places[..., 1] += np.arange(flow.shape[0], dtype=np.float32)[:, None]
-    return places
+def _grid(size: tuple[int, int]) -> Array:
+    """The (x, y) of every pixel of a picture of that (height, width): (H, W, 2) float32."""
+    y, x = np.indices(size, np.float32)
+    return np.dstack([x, y])

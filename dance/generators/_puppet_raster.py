@@ -23,7 +23,10 @@ _SAME = 6.0  # samples of a pixel further apart in the texture (texels) come fro
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """A picture (H, W, 4) being drawn, premultiplied, clear between shots, and the scratch memory drawing takes."""
+    """A picture (H, W, 4) being drawn, premultiplied, clear between shots, and the scratch memory drawing takes.
+
+    Nothing is nearest and the sheet is clear between meshes.
+    """
 
     picture: Array
     nearest: Array
@@ -35,7 +38,7 @@ class Canvas:
         height, width = size
         return cls(
             np.zeros((height, width, 4), np.float32),
-            np.zeros((height * _SUB, width), np.float32),
+            np.full((height * _SUB, width), _NOTHING, np.float32),
             np.zeros((height * _SUB, width, 2), np.float32),
             np.zeros((height, width, 4), np.float32),
         )
@@ -158,7 +161,7 @@ def paint(
     Gives the rows it may have touched: from the first to before the second.
 
     picture: (H, W, 4) float32, premultiplied colour and alpha in [0, 1], changed in place.
-    nearest: (2 H, W), places: (2 H, W, 2) and sheet: (H, W, 4) float32, scratch memory.
+    nearest: (2 H, W), places: (2 H, W, 2) and sheet: (H, W, 4) float32, the scratch memory of a `Canvas`.
     texture: (h, w, 4) float32, premultiplied.  xy (n, 2), depth (n,), uv (n, 2) float32: where each
     vertex is in the picture, how far away, and where in the texture (pixels).  triangles: (m, 3).
     facing: only triangles whose turning sense has this sign are drawn; 0 draws all, the nearest wins.
@@ -176,7 +179,9 @@ def paint(
     rows, columns = (bottom - top) * _SUB, right - left
     # How near the nearest so far is, and where in the texture.
     nearest, places = nearest[:rows, :columns], places[:rows, :columns]
-    nearest[:] = _NOTHING
+    # Which columns of every row of pixels have been touched: from the first to before the second.
+    touched = np.empty((bottom - top, 2), np.int64)
+    touched[:, 0], touched[:, 1] = columns, 0
     solidity = _solidity(texture)
     wide, high = np.float32(texture.shape[1] - 0.5), np.float32(texture.shape[0] - 0.5)
 
@@ -218,6 +223,10 @@ def paint(
             aside = _ASIDE if y % _SUB else -_ASIDE
             first = max(0, int(np.ceil(low - aside - 1e-4)))
             last = min(columns - 1, int(np.floor(most - aside + 1e-4)))
+            if last < first:
+                continue
+            line = touched[y // _SUB]
+            line[0], line[1] = min(line[0], first), max(line[1], last + 1)
             z_row = np.float32(z_0 + (first + aside) * z_along + y * z_down)
             u_row = np.float32(u_0 + (first + aside) * u_along + y * u_down)
             v_row = np.float32(v_0 + (first + aside) * v_along + y * v_down)
@@ -240,16 +249,17 @@ def paint(
                     places[y, x, 0], places[y, x, 1] = u, v
 
     sheet = sheet[: bottom - top, : right - left]
-    sheet[:] = 0.0
-    _shade(sheet, picture[top:bottom, left:right], texture, nearest, places)
+    _shade(sheet, picture[top:bottom, left:right], texture, nearest, places, touched)
     if close:
-        _close_gaps(sheet)
+        _close_gaps(sheet, touched)
     for y in range(bottom - top):
-        for x in range(right - left):
+        for x in range(touched[y, 0], touched[y, 1]):
             room = (1.0 - picture[top + y, left + x, 3]) * opacity
             if room > 0.0 and sheet[y, x, 3] > 0.0:
                 for c in range(4):
                     picture[top + y, left + x, c] += room * sheet[y, x, c]
+            for c in range(4):
+                sheet[y, x, c] = 0.0
     return top, bottom
 
 
@@ -265,11 +275,17 @@ def _solidity(texture: Array) -> Array:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _shade(sheet: Array, before: Array, texture: Array, nearest: Array, places: Array) -> None:
-    """Fills the sheet (h, w, 4) with what the places (2h, w, 2) in the texture show, averaged per pixel."""
+def _shade(
+    sheet: Array, before: Array, texture: Array, nearest: Array, places: Array, touched: Array
+) -> None:
+    """Fills the sheet (h, w, 4) with what the places (2h, w, 2) in the texture show, averaged per pixel; forgets them.
+
+    touched: (h, 2) the columns to look at, from the first to before the second.
+    """
     for y in range(sheet.shape[0]):
-        for x in range(sheet.shape[1]):
+        for x in range(touched[y, 0], touched[y, 1]):
             if before[y, x, 3] > 0.998:
+                nearest[y * _SUB : (y + 1) * _SUB, x] = _NOTHING
                 continue
             count = 0
             u_sum: Number = 0.0
@@ -294,17 +310,21 @@ def _shade(sheet: Array, before: Array, texture: Array, nearest: Array, places: 
                         r, g, b, a = _cubic(texture, places[row, x, 0], places[row, x, 1])
                         red, green, blue, alpha = red + r, green + g, blue + b, alpha + a
                 share = np.float32(1 / _SUB)
+            nearest[y * _SUB : (y + 1) * _SUB, x] = _NOTHING
             sheet[y, x, 0], sheet[y, x, 1] = share * red, share * green
             sheet[y, x, 2], sheet[y, x, 3] = share * blue, share * alpha
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _close_gaps(sheet: Array) -> None:
-    """Fills what is clearer than both its surroundings, up to four pixels wide, in place."""
+def _close_gaps(sheet: Array, touched: Array) -> None:
+    """Fills what is clearer than both its surroundings, up to four pixels wide, in place.
+
+    touched: (h, 2) the columns to look at, from the first to before the second.
+    """
     height, width = sheet.shape[0], sheet.shape[1]
     reach = 2
     for y in range(reach, height - reach):
-        for x in range(reach, width - reach):
+        for x in range(max(reach, touched[y, 0]), min(width - reach, touched[y, 1])):
             best, y_step, x_step = sheet[y, x, 3], 0, 0
             if best > 0.98:
                 continue
