@@ -294,7 +294,7 @@ def build(config: Config, device: str) -> Generator:
     if config.weights is None:
         raise InputError(
             "the generator edn draws a person it has learnt: give the trained weights, "
-            "generator.options.weights=FILE.safetensors (scripts/train.py makes them)"
+            "generator.options.weights=FILE.safetensors, or a run of scripts/train.py as the source"
         )
     if config.runtime == "openvino" and device != "cpu":
         raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from dance.dataset import PERSON
 from dance.types import InputError
 
 VERSION = 1
@@ -69,9 +70,12 @@ def load(path: Path) -> Any:
 
 
 def clean(folder: Path) -> None:
-    """Removes what killed processes have left half-written in the folder."""
-    for left in folder.glob(".*.safetensors-*"):
-        shutil.rmtree(left)
+    """Removes what killed processes have left half-written in the folder of a run."""
+    for pattern in (".*.safetensors-*", f".{PERSON}-*"):
+        for left in folder.glob(pattern):
+            shutil.rmtree(left)
+    for left in folder.rglob(".*.part"):
+        left.unlink()
 
 
 def _split(tree: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -229,7 +229,8 @@ def train(
                         checkpoint.save(folder / LAST, run.tree())
                     checked, saved = int(share * config.checks), time.monotonic()
             if stop:
-                log.info("stopped at step %d; go on with --resume", run.step)
+                if accelerator.is_main_process:
+                    log.info("stopped at step %d; go on with --resume", run.step)
                 break
     main = accelerator.is_main_process
     return Report(folder, run.step, run.seconds, run.best, share < 1, main)
@@ -276,7 +277,7 @@ def _open_run(config: TrainConfig, footage: dataset.Dataset, *, resume: bool) ->
     folder.mkdir(parents=True, exist_ok=True)
     _write_text(told, json.dumps(facts, indent=2))
     if not (folder / dataset.PERSON).exists():
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".person-") as scratch:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{dataset.PERSON}-") as scratch:
             shutil.copytree(footage.person, Path(scratch) / "new")
             (Path(scratch) / "new").replace(folder / dataset.PERSON)
 

@@ -136,3 +136,14 @@ def test_a_process_killed_while_writing_leaves_a_whole_checkpoint(tmp_path: Path
     checkpoint.clean(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["last.safetensors"]
     assert os.path.getsize(path) > 8_000_000
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for folder in (".last.safetensors-x1", ".generator.safetensors-y2", ".person-z3", "person", "samples"):  # fmt: skip
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "half").write_bytes(b"1")
+    for file in ("samples/.0000003.png.part", ".history.json.part", "history.json", ".mine"):
+        (tmp_path / file).write_bytes(b"1")
+    checkpoint.clean(tmp_path)
+    left = sorted(str(p.relative_to(tmp_path).as_posix()) for p in tmp_path.rglob("*"))
+    assert left == [".mine", "history.json", "person", "person/half", "samples", "samples/half"]
