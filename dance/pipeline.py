@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as Generation
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -157,19 +158,29 @@ def make_video(
     kept: list[Moment] = []
     with ExitStack() as stack:
         stack.enter_context(blas_in_one_thread())
-        person = read_person(config, source, info.size, device, on_progress=on_progress)
-        # Nothing but drawing waits for it.
-        encoding = stack.enter_context(ThreadPoolExecutor(1, "dance-encode"))
-        encoded = encoding.submit(generator.encode, person)
+        # The source is studied while the driver is watched: neither keeps all cores busy.
+        background = stack.enter_context(ThreadPoolExecutor(1, "dance-study"))
+        given_up = threading.Event()
+        stack.callback(given_up.set)
+        studied = background.submit(
+            read_person, config, source, info.size, device,
+            on_progress=partial(_unless, given_up, on_progress),
+        )  # fmt: skip
+        encoded = background.submit(lambda: generator.encode(studied.result()))
         if extras.poses is not None:
-            moments: Iterator[Moment] = recorded(extras.poses, driver, person.size)
+            moments: Iterator[Moment] = recorded(extras.poses, driver, studied.result().size)
         else:
-            watched = stack.enter_context(
+            if live:
+                wait((encoded,))
+            watched: Iterator[Moment] = stack.enter_context(
                 closing(watch(config, driver, info, device, live=live, on_progress=on_progress))
             )
+            if not live:
+                watched = iter(list(_unless_failed(watched, studied)))
             moments = retargeted(
-                config, _kept(watched, seen), info.size, person, live=live, notes=notes
+                config, _kept(watched, seen), info.size, studied.result(), live=live, notes=notes
             )
+        person = studied.result()
         if not live:
             track = Track.gather(moments, person.size)
             follow.require_found(track, driver)
@@ -414,6 +425,24 @@ def _same(path: Path, other: Path) -> bool:
 
 def _opened(path: Path) -> Iterator[Frame]:
     return iter([picture.read(path)]) if picture.is_picture(path) else video.read(path)
+
+
+def _unless_failed(items: Iterable[T], task: Future[Any]) -> Iterator[T]:
+    """The same items, until the task fails: then its error is raised."""
+    for item in items:
+        if task.done():
+            task.result()
+        yield item
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for the result any more."""
+
+
+def _unless(given_up: threading.Event, on_progress: OnProgress, progress: Progress) -> None:
+    if given_up.is_set():
+        raise _GivenUpError
+    on_progress(progress)
 
 
 def _kept(moments: Iterable[Moment], kept: list[Moment]) -> Iterator[Moment]:
