@@ -155,10 +155,10 @@ def paint(
     facing: int,
     opacity: float,
     close: bool,
-) -> tuple[int, int]:
+) -> tuple[int, int, int, int]:
     """Draws one mesh underneath what the picture already shows (so: nearest mesh first).
 
-    Gives the rows it may have touched: from the first to before the second.
+    Gives where it may have drawn: rows from the first to before the second, columns from the third to before the fourth.
 
     picture: (H, W, 4) float32, premultiplied colour and alpha in [0, 1], changed in place.
     nearest: (2 H, W), places: (2 H, W, 2) and sheet: (H, W, 4) float32, the scratch memory of a `Canvas`.
@@ -175,7 +175,7 @@ def paint(
     left, top = max(0, int(np.floor(x_low))), max(0, int(np.floor(y_low)))
     right, bottom = min(width, int(np.ceil(x_high)) + 1), min(height, int(np.ceil(y_high)) + 1)
     if right <= left or bottom <= top:
-        return 0, 0
+        return 0, 0, 0, 0
     rows, columns = (bottom - top) * _SUB, right - left
     # How near the nearest so far is, and where in the texture.
     nearest, places = nearest[:rows, :columns], places[:rows, :columns]
@@ -260,7 +260,7 @@ def paint(
                     picture[top + y, left + x, c] += room * sheet[y, x, c]
             for c in range(4):
                 sheet[y, x, c] = 0.0
-    return top, bottom
+    return top, bottom, left, right
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -341,15 +341,15 @@ def _close_gaps(sheet: Array, touched: Array) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def release(picture: Array, top: int, bottom: int, rgb: Array, alpha: Array) -> None:
+def release(picture: Array, box: tuple[int, int, int, int], rgb: Array, alpha: Array) -> None:
     """The premultiplied picture (H, W, 4) as rgb (H, W, 3) uint8 and alpha (H, W) float32.
 
-    Only the rows from top to before bottom are looked at, and cleared on the way. What is clear is left as
-    rgb and alpha come in.
+    Only the box (see `paint`) is looked at, and cleared on the way. What is clear is left as rgb and alpha come in.
     """
     one, most, half = np.float32(1.0), np.float32(255.0), np.float32(0.5)
+    top, bottom, left, right = box
     for y in range(top, bottom):
-        for x in range(picture.shape[1]):
+        for x in range(left, right):
             a = picture[y, x, 3]
             if a > np.float32(1e-3):
                 alpha[y, x] = min(a, one)

@@ -96,6 +96,10 @@ class Stance:
     flips: tuple[bool, bool]
 
 
+# Rows from the first to before the second, columns from the third to before the fourth.
+_Box = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What the previous frame leaves to the next.
@@ -176,8 +180,7 @@ class Puppet:
             for i in range(worker, len(poses), workers):
                 shot = shots[i]
                 if shot is not None:
-                    top, bottom = _draw(shot, canvas)
-                    release(canvas.picture, top, bottom, rgb[i], alpha[i])
+                    release(canvas.picture, _draw(shot, canvas), rgb[i], alpha[i])
             self._canvases.append(canvas)
 
         if workers > 1:
@@ -300,22 +303,23 @@ def _visible(figure: Figure, part: int) -> bool:
     return bool(figure.seen[a] and figure.seen[b])
 
 
-def _draw(shot: _Shot, canvas: Canvas) -> tuple[int, int]:
-    """Draws one shot on the clear canvas; the rows it may have touched, from the first to before the second."""
-    touched = []
+def _draw(shot: _Shot, canvas: Canvas) -> _Box:
+    """Draws one shot on the clear canvas; where it may have drawn."""
+    boxes = []
     for share, parts in shot.views:
         if share == 1:
-            touched.append(_draw_parts(canvas, parts, shot.memory))
+            boxes.append(_draw_parts(canvas, parts, shot.memory))
         else:
             single = replace(canvas, picture=np.zeros_like(canvas.picture))
-            top, bottom = _draw_parts(single, parts, shot.memory)
-            canvas.picture[top:bottom] += np.float32(share) * single.picture[top:bottom]
-            touched.append((top, bottom))
-    return _reach(touched)
+            box = _draw_parts(single, parts, shot.memory)
+            part = slice(*box[:2]), slice(*box[2:])
+            canvas.picture[part] += np.float32(share) * single.picture[part]
+            boxes.append(box)
+    return _around(boxes)
 
 
-def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> tuple[int, int]:
-    touched = []
+def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> _Box:
+    boxes = []
     for part in memory.order:
         if part not in parts or memory.opacity[part] <= 0:
             continue
@@ -332,19 +336,22 @@ def _draw_parts(canvas: Canvas, parts: dict[int, _Take], memory: Memory) -> tupl
         # Triangles that face away are hidden; in the mirror image they turn the other way, but not
         # those of a closed mesh, which is turned round. A mirrored foot has both kinds.
         facing_sign = 0 if flipped else -1 if stance.back and not mesh.closed else 1
-        rows = paint(
+        box = paint(
             canvas.picture, canvas.nearest, canvas.places, canvas.sheet, mesh.textures[level],
             xy, depth, uv.astype(np.float32), mesh.triangles,
             facing_sign, float(memory.opacity[part]), mesh.closed,
         )  # fmt: skip
-        touched.append(rows)
-    return _reach(touched)
+        boxes.append(box)
+    return _around(boxes)
 
 
-def _reach(rows: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The rows from the first to before the last of several such ranges; (0, 0) for none."""
-    some = [(top, bottom) for top, bottom in rows if bottom > top]
-    return (min(top for top, _ in some), max(bottom for _, bottom in some)) if some else (0, 0)
+def _around(boxes: Sequence[_Box]) -> _Box:
+    """The box around several, empty ones left out."""
+    some = [box for box in boxes if box[1] > box[0]]
+    if not some:
+        return 0, 0, 0, 0
+    tops, bottoms, lefts, rights = zip(*some, strict=True)
+    return min(tops), max(bottoms), min(lefts), max(rights)
 
 
 def _place(mesh: Mesh, rest: Rest, motion: Motion) -> tuple[Array, Array]:
