@@ -17,6 +17,8 @@ import torch.nn.functional as F  # noqa: N812  (its customary name)
 from torch import Tensor, nn
 
 Norm = Literal["instance", "batch"]
+Upsampling = Literal["transposed", "bilinear"]
+"""How features are doubled in size; published: by a transposed convolution, whose chequers take long to unlearn."""
 
 MOST_CHANNELS = 512  # of a discriminator
 UNET_LEVELS = 5  # whatever number the published class is given
@@ -56,12 +58,17 @@ class Trunk(nn.Module):
     Every step down doubles the width, every step up halves it.
     """
 
-    def __init__(self, channels: int, width: int, downs: int, blocks: int, norm: Norm) -> None:
+    def __init__(
+        self, channels: int, width: int, downs: int, blocks: int, norm: Norm,
+        upsampling: Upsampling = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stem = _stem(channels, width, norm)
         self.downs = nn.Sequential(*(_down(width << i, norm) for i in range(downs)))
         self.blocks = nn.Sequential(*(Residual(width << downs, norm) for _ in range(blocks)))
-        self.ups = nn.Sequential(*(_up(width << i, norm) for i in reversed(range(downs))))
+        self.ups = nn.Sequential(
+            *(_up(width << i, norm, upsampling) for i in reversed(range(downs)))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.ups(self.blocks(self.downs(self.stem(x))))
@@ -83,10 +90,11 @@ class GlobalGenerator(nn.Module):
         downs: int = 4,
         blocks: int = 9,
         norm: Norm = "instance",
+        upsampling: Upsampling = "transposed",
         alpha: bool = False,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(channels, width, downs, blocks, norm)
+        self.trunk = Trunk(channels, width, downs, blocks, norm, upsampling)
         self.out = Head(width, output, alpha=alpha)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,7 +105,9 @@ class GlobalGenerator(nn.Module):
 class Enhancer(nn.Module):
     """One finer level: its view of the input, halved, plus the features from below; then up to its own size."""
 
-    def __init__(self, channels: int, width: int, blocks: int, norm: Norm) -> None:
+    def __init__(
+        self, channels: int, width: int, blocks: int, norm: Norm, upsampling: Upsampling
+    ) -> None:
         super().__init__()
         self.inner = nn.Sequential(
             OrderedDict(stem=_stem(channels, width, norm), down=_down(width, norm))
@@ -105,7 +115,7 @@ class Enhancer(nn.Module):
         self.outer = nn.Sequential(
             OrderedDict(
                 blocks=nn.Sequential(*(Residual(2 * width, norm) for _ in range(blocks))),
-                up=_up(width, norm),
+                up=_up(width, norm, upsampling),
             )
         )
 
@@ -132,13 +142,14 @@ class LocalEnhancer(nn.Module):
         enhancers: int = 1,
         enhancer_blocks: int = 3,
         norm: Norm = "instance",
+        upsampling: Upsampling = "transposed",
         alpha: bool = False,
     ) -> None:
         super().__init__()
         self.halve = Halve()
-        self.trunk = Trunk(channels, width << enhancers, downs, blocks, norm)
+        self.trunk = Trunk(channels, width << enhancers, downs, blocks, norm, upsampling)
         self.enhancers = nn.ModuleList(
-            Enhancer(channels, width << i, enhancer_blocks, norm)
+            Enhancer(channels, width << i, enhancer_blocks, norm, upsampling)
             for i in reversed(range(enhancers))
         )
         self.out = Head(width, output, alpha=alpha)
@@ -369,7 +380,12 @@ def _down(width: int, norm: Norm) -> nn.Sequential:
     return _layer(conv, _norm(norm, 2 * width), nn.ReLU(inplace=True))
 
 
-def _up(width: int, norm: Norm) -> nn.Sequential:
+def _up(width: int, norm: Norm, upsampling: Upsampling) -> nn.Sequential:
+    if upsampling == "bilinear":
+        conv: nn.Module = nn.Conv2d(2 * width, width, 3, padding=1)
+        made = _layer(conv, _norm(norm, width), nn.ReLU(inplace=True))
+        grow = nn.Upsample(scale_factor=2, mode="bilinear")
+        return nn.Sequential(OrderedDict(grow=grow, **dict(made.named_children())))
     conv = nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1)
     return _layer(conv, _norm(norm, width), nn.ReLU(inplace=True))
 

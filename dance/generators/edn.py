@@ -46,6 +46,9 @@ class Face(Options):
     filters: int = Field(64, ge=1, description="channels at full size (ngf)")
     downs: int = Field(3, ge=1, description="of the global type: steps down")
     blocks: int = Field(5, ge=0, description="of the global type: residual blocks")
+    upsampling: Literal["transposed", "bilinear"] = Field(
+        "transposed", description="of the global type, as for the whole picture"
+    )
     side: int = Field(128, ge=8, description="pixels of the square about the face")
     statistics: Literal["batch", "running"] = Field(
         "batch",
@@ -73,6 +76,9 @@ class Architecture(Options):
     enhancers: int = Field(1, ge=1, description="finer levels of the local network")
     enhancer_blocks: int = Field(3, ge=0, description="residual blocks of each finer level")
     norm: Literal["instance", "batch"] = "instance"
+    upsampling: Literal["transposed", "bilinear"] = Field(
+        "transposed", description="how features grow; bilinear learns clean pictures sooner"
+    )
     alpha: bool = Field(False, description="draw the person with a matte, not the whole picture")
     label: LabelOptions = LabelOptions()
     face: Face | None = None
@@ -126,13 +132,14 @@ def body(a: Architecture) -> nn.Module:
     if a.network == "global":
         made: nn.Module = nets.GlobalGenerator(
             2 * COLOURS, COLOURS,
-            width=a.filters, downs=a.downs, blocks=a.blocks, norm=a.norm, alpha=a.alpha,
+            width=a.filters, downs=a.downs, blocks=a.blocks, norm=a.norm,
+            upsampling=a.upsampling, alpha=a.alpha,
         )  # fmt: skip
     else:
         made = nets.LocalEnhancer(
             2 * COLOURS, COLOURS,
             width=a.filters, downs=a.downs, blocks=a.blocks, enhancers=a.enhancers,
-            enhancer_blocks=a.enhancer_blocks, norm=a.norm, alpha=a.alpha,
+            enhancer_blocks=a.enhancer_blocks, norm=a.norm, upsampling=a.upsampling, alpha=a.alpha,
         )  # fmt: skip
     nets.initialise(made)
     return made
@@ -142,7 +149,12 @@ def face(f: Face) -> nn.Module:
     """(B, 6, side, side) label and picture of the face -> (B, 3, side, side) to be added, freshly initialised."""
     if f.network == "global":
         made: nn.Module = nets.GlobalGenerator(
-            2 * COLOURS, COLOURS, width=f.filters, downs=f.downs, blocks=f.blocks
+            2 * COLOURS,
+            COLOURS,
+            width=f.filters,
+            downs=f.downs,
+            blocks=f.blocks,
+            upsampling=f.upsampling,
         )
     else:
         made = nets.UNet(2 * COLOURS, COLOURS, width=f.filters)
