@@ -20,9 +20,10 @@ def refined(rgb: Array, logit: Array, unit: float, trust: float) -> Array:
     small_unit = unit * scale
     guide = small.astype(np.float32) / 255
     alpha = sigmoid(odds)
+    palette = _palette(small)
     for _ in range(2):
         # Colours decide where the networks doubt; where they do not, colours have little to say.
-        colour = _colour_odds(small, alpha, small_unit)
+        colour = _colour_odds(palette, alpha, small_unit)
         p = sigmoid(odds + trust * colour)
         alpha = guided(guide, p, _certainty(p), radius=max(2, round(0.04 * small_unit)), eps=2e-4)
     fine = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -53,12 +54,8 @@ def _certainty(p: Array) -> Array:
     return (2 * p - 1) ** 2 + np.float32(0.02)
 
 
-def _colour_odds(rgb: Array, alpha: Array, unit: float, colours: int = 40) -> Array:
-    """Log odds of person against background from the colours that are near by, in [-3, 3].
-
-    The picture's colours are put into a palette; how often each is seen on the sure person and on the
-    sure background around a pixel is a blur of indicator pictures.
-    """
+def _palette(rgb: Array, colours: int = 40) -> tuple[Array, Array]:
+    """Which of so many colours each pixel has, (h, w), and how akin they are to each other, rows adding up to 1."""
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     pixels = np.asarray(lab, np.float32).reshape(-1, 3)
     picks = pixels[:: max(1, len(pixels) // 6000)]
@@ -72,14 +69,23 @@ def _colour_odds(rgb: Array, alpha: Array, unit: float, colours: int = 40) -> Ar
     )
     centres = np.asarray(found[2])
     distance = ((pixels**2).sum(1)[:, None] - 2 * pixels @ centres.T) + (centres**2).sum(1)
-    label = distance.argmin(1).reshape(alpha.shape)
-    inside = np.clip(alpha * 5 - 4, 0, 1)
-    outside = np.clip(1 - alpha * 5, 0, 1)
     kinship = np.exp(-((centres[:, None] - centres[None]) ** 2).sum(-1) / (2 * 6.0**2))
     kinship = (kinship / kinship.sum(1, keepdims=True)).astype(np.float32)
+    return distance.argmin(1).reshape(rgb.shape[:2]), kinship
+
+
+def _colour_odds(palette: tuple[Array, Array], alpha: Array, unit: float) -> Array:
+    """Log odds of person against background from the colours that are near by, in [-3, 3].
+
+    How often each colour is seen on the sure person and on the sure background around a pixel is a blur of
+    indicator pictures.
+    """
+    label, kinship = palette
+    inside = np.clip(alpha * 5 - 4, 0, 1)
+    outside = np.clip(1 - alpha * 5, 0, 1)
     counts = []
     for weight in (inside, outside):
-        layers = np.stack([np.where(label == k, weight, 0) for k in range(len(centres))])
+        layers = np.stack([np.where(label == k, weight, 0) for k in range(len(kinship))])
         blurred = np.stack([_local(layer, unit) for layer in layers])
         smoothed = np.tensordot(kinship, blurred, 1)
         seen = np.take_along_axis(smoothed, label[None], 0)[0]
