@@ -117,3 +117,21 @@ def test_initial_weights_are_the_published_ones() -> None:
         [p.detach().flatten() for n, p in network.named_parameters() if "weight" in n]
     )
     assert abs(float(weights.std()) - 0.02) < 0.001 and abs(float(weights.mean())) < 0.001
+
+
+@pytest.mark.parametrize(("upsampling", "chequered"), [("transposed", True), ("bilinear", False)])
+def test_only_transposed_upsampling_has_chequers_to_unlearn(
+    upsampling: nets.Upsampling, chequered: bool
+) -> None:
+    torch.manual_seed(0)
+    kinds = {"norm": "batch", "upsampling": upsampling}
+    for network in (
+        nets.GlobalGenerator(6, width=4, downs=2, blocks=1, **kinds),
+        nets.LocalEnhancer(6, width=4, downs=1, blocks=1, enhancer_blocks=1, **kinds),
+    ):
+        nets.initialise(network)
+        with torch.no_grad():
+            picture = network.eval()(torch.full((1, 6, 64, 64), 0.5))[0]
+        # Away from the borders an even picture stays even.
+        middle = picture[:, 24:40, 24:40]
+        assert (float(middle.std(dim=(1, 2)).max()) > 1e-6) == chequered
