@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as Generation
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import cv2
 import torch
 from pydantic import Field
 from threadpoolctl import threadpool_limits
@@ -157,7 +159,7 @@ def make_video(
     seen: list[Moment] = []
     kept: list[Moment] = []
     with ExitStack() as stack:
-        stack.enter_context(blas_in_one_thread())
+        stack.enter_context(cores_for_stages())
         # The source is studied while the driver is watched: neither keeps all cores busy.
         background = stack.enter_context(ThreadPoolExecutor(1, "dance-study"))
         given_up = threading.Event()
@@ -214,15 +216,22 @@ def make_video(
     return Report(output, count, person.size, time.monotonic() - began, tuple(dict.fromkeys(notes)))
 
 
-def blas_in_one_thread() -> AbstractContextManager[Any]:
-    """While it is entered, numpy multiplies matrices in the thread that asks for it; the process goes back afterwards.
+@contextmanager
+def cores_for_stages() -> Iterator[None]:
+    """While it is entered, the cores are the stages': numpy's BLAS and OpenCV do not share out their work; the process
+    goes back afterwards.
 
-    OpenBLAS's threads wait for the next product by running in circles. Where the stages themselves share the cores,
-    products as small as ours gain nothing and the circles take the core from another stage: drawing a
-    720p video took a fifth more time.
+    Their threads wait for the next product or filter by running in circles. Products and filters as small as
+    ours gain little from them, and the circles take the cores from other stages: together a fifth of a run's time.
     """
-    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-    return limits
+    before = cv2.getNumThreads()
+    # What four stages leave over.
+    cv2.setNumThreads(max(1, (os.cpu_count() or 1) // 4))
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from pathlib import Path
 
-import numpy as np
+import cv2
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -14,16 +15,18 @@ from dance import demo, pipeline
 from dance.types import InputError
 
 
-def test_matrices_are_multiplied_in_one_thread_and_then_as_before() -> None:
+def test_libraries_leave_the_cores_to_the_stages_and_then_go_on_as_before() -> None:
     def blas_threads() -> list[int]:
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    np.ones((2, 2)) @ np.ones((2, 2))
+    filters = cv2.getNumThreads()
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
-        with pipeline.blas_in_one_thread():
+        with pipeline.cores_for_stages():
             assert set(blas_threads()) == {1}
+            assert cv2.getNumThreads() == max(1, (os.cpu_count() or 1) // 4)
         assert blas_threads() == before
+    assert cv2.getNumThreads() == filters
 
 
 def test_a_source_that_cannot_be_used_ends_the_run_before_the_driver_is_seen_through(

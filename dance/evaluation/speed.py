@@ -111,7 +111,7 @@ def render_rows(subject: Subject) -> list[Row]:
     generator = pipeline.build_generator(config.generator, pipeline.choose_device(config.device))
     code = generator.encode(person)
     drawn, written = [], []
-    with pipeline.blas_in_one_thread(), tempfile.TemporaryDirectory() as folder:
+    with pipeline.cores_for_stages(), tempfile.TemporaryDirectory() as folder:
         for _ in range(subject.rounds):
             layers = partial(render.draw, generator, code, track, person.size, config.chunk)
             began = time.perf_counter()
@@ -211,7 +211,7 @@ def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float, float]:
     """Frames, seconds and processor seconds of the first pass; loading the networks is not counted."""
     device = pipeline.choose_device(config.device)
     with (
-        pipeline.blas_in_one_thread(),
+        pipeline.cores_for_stages(),
         closing(pipeline.build_estimator(config.estimator, device)) as estimator,
     ):
         began, computed = time.perf_counter(), time.process_time()
