@@ -90,7 +90,7 @@ class VideoConfig(Options):
     face: FaceOptions = FaceOptions()
     compose: ComposeOptions = ComposeOptions()
     output: OutputOptions = OutputOptions()
-    chunk: int = Field(4, ge=1, le=256, description="frames drawn in one call of the generator")
+    chunk: int = Field(6, ge=1, le=256, description="frames drawn in one call of the generator")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ and the meshes are drawn nearest first (`_puppet_raster`).
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +54,10 @@ _FEET = (5, 9)  # the parts that hold a foot
 class Config(Options):
     """Options of the puppet."""
 
-    workers: int = Field(2, ge=1, le=64, description="threads that draw")
+    workers: int = Field(
+        default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) // 2)), ge=1, le=64,
+        description="threads that draw; half the cores unless said, for finishing needs some too",
+    )  # fmt: skip
     fade: int = Field(6, ge=1, description="frames in which a limb that is lost or found fades")
     blend: int = Field(
         5, ge=0, description="frames in which one view of the person gives way to another"
