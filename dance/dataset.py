@@ -23,8 +23,9 @@ from dance.types import Array, InputError, Size, Track
 VERSION = 1
 FACTS, PICTURES, MATTES = "dataset.json", "frames.mp4", "mattes.mp4"
 TRACK, MARKS, PERSON = "track.npz", "marks.npz", "person"
-# A training run's folder holds the person too, and beside it the weights to draw with.
+# A training run's folder holds the person too, and beside it the weights to draw with and what was asked for.
 GENERATOR = "generator.safetensors"
+RUN = "run.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,6 @@ from dance.config import Plugin
 from dance.geometry import even, letterbox, resized
 from dance.types import Array, Frame, InputError, Person, Size, Track, View
 
-RUN = "run.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
@@ -70,7 +68,7 @@ class Run:
 
 def open_run(folder: Path) -> Run:
     """The run in the folder, whether or not it has weights yet. Raises InputError where there is none."""
-    told = folder / RUN
+    told = folder / dataset.RUN
     if not told.is_file():
         if (folder / dataset.FACTS).is_file():
             raise InputError(
@@ -78,7 +76,7 @@ def open_run(folder: Path) -> Run:
                 f"configs/train/edn_cpu.yaml --set data={folder} --set output=RUN, then give RUN"
             )
         raise InputError(
-            f"{folder}: is no trained run (it lacks {RUN}); a source is a photo, a video, "
+            f"{folder}: is no trained run (it lacks {dataset.RUN}); a source is a photo, a video, "
             "or a folder made by scripts/train.py"
         )
     try:
@@ -86,7 +84,7 @@ def open_run(folder: Path) -> Run:
         settings = dict(values["config"])
         name, digest = settings["recipe"]["name"], values["dataset"]["sha256"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{told}: is no readable {RUN} ({error})") from error
+        raise InputError(f"{told}: is no readable {dataset.RUN} ({error})") from error
     # A recipe has the name of the generator it teaches.
     return Run(folder, str(name), settings, str(digest))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from figure import mask_of, painted, pose_at, room
@@ -16,6 +17,17 @@ from dance.types import Frame, Person, Track, View
 
 SIZE = (96, 128)
 UNIT = 22.0
+
+TINY: dict[str, Any] = {
+    "window": True,
+    "generator": {
+        "height": 64, "filters": 2, "downs": 1, "blocks": 1, "enhancer_blocks": 1, "alpha": True,
+        "face": {"filters": 2, "downs": 1, "blocks": 1, "side": 16},
+    },
+    "adversary": {"filters": 2, "face_filters": 2, "layers": 2, "scales": 2},
+    "weights": {"l1": 10.0, "matte": 5.0},
+}  # fmt: skip
+"""Options of the recipe edn that learn something of such a dataset in seconds."""
 
 
 def make_dataset(

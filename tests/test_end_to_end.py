@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from small_dataset import SIZE, make_dataset
+from small_dataset import SIZE, TINY, make_dataset
 
 from dance import config, demo, pipeline, video
 from dance.training import loop
@@ -23,15 +23,6 @@ from dance.types import Frame, InputError
 ROOT = Path(__file__).parents[1]
 SMALL = ["output.height=160", "output.encoding.preset=ultrafast"]
 EDN = ROOT / "configs" / "video" / "edn.yaml"
-TINY = {
-    "window": True,
-    "generator": {
-        "height": 64, "filters": 2, "downs": 1, "blocks": 1, "enhancer_blocks": 1, "alpha": True,
-        "face": {"filters": 2, "downs": 1, "blocks": 1, "side": 16},
-    },
-    "adversary": {"filters": 2, "face_filters": 2, "layers": 2, "scales": 2},
-    "weights": {"l1": 10.0, "matte": 5.0},
-}  # fmt: skip
 
 
 def options(*settings: str) -> pipeline.VideoConfig:

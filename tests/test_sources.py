@@ -31,7 +31,7 @@ def run(data: Path, tmp_path: Path) -> Path:
     """A run's folder as training leaves it, its generator fresh."""
     folder = tmp_path / "run"
     shutil.copytree(data / dataset.PERSON, folder / dataset.PERSON)
-    (folder / sources.RUN).write_text(json.dumps(FACTS), encoding="utf-8")
+    (folder / dataset.RUN).write_text(json.dumps(FACTS), encoding="utf-8")
     fresh = edn.untrained()
     edn.save(folder / dataset.GENERATOR, fresh.networks, fresh.architecture)
     return folder
@@ -67,7 +67,7 @@ def test_the_config_of_a_video_takes_the_runs_weights(run: Path) -> None:
     assert pipeline.for_source(wanted, run).generator.options == {
         "weights": str(run / "generator.safetensors")
     }
-    assert pipeline.for_source(wanted, run / sources.RUN) is wanted
+    assert pipeline.for_source(wanted, run / dataset.RUN) is wanted
 
 
 def test_folders_that_are_no_run_say_what_they_are(run: Path, data: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_folders_that_are_no_run_say_what_they_are(run: Path, data: Path, tmp_pa
     with pytest.raises(InputError, match="is a dataset, nobody has been learnt from it yet"):
         sources.open_run(data)
     for content in ("{", "[1]", '{"config": {}}', '{"config": {"recipe": 3}, "dataset": 1}'):
-        (run / sources.RUN).write_text(content, encoding="utf-8")
+        (run / dataset.RUN).write_text(content, encoding="utf-8")
         with pytest.raises(InputError, match=r"run\.json: is no readable run\.json"):
             sources.open_run(run)
 

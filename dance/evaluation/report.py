@@ -11,6 +11,14 @@ Value = str | int | float | bool | None
 Row = Mapping[str, Value]
 
 
+def measured(
+    what: str, value: float | str, unit: str, bar: str = "", met: bool | None = None
+) -> Row:
+    """A row of one figure, or of why there is none; bar: what it has to reach, met: whether it does."""
+    shown = value if isinstance(value, str) else round(value, 3)
+    return {"what": what, "value": shown, "unit": unit, "bar": bar, "met": met}
+
+
 def table(rows: Sequence[Row], *, digits: int = 3) -> str:
     """The rows as a Markdown table; its columns are the rows' keys in the order they first appear."""
     columns = list(dict.fromkeys(key for row in rows for key in row))

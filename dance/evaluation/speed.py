@@ -19,7 +19,7 @@ from typing import TypeVar
 from dance import pipeline, render, video
 from dance.evaluation import mediapipe_runtime, speed_learnt
 from dance.evaluation.memory import peak_memory
-from dance.evaluation.report import Row
+from dance.evaluation.report import Row, measured
 from dance.finish import compose, face, steady
 from dance.pipeline import OutputOptions, VideoConfig
 from dance.pose import follow, retarget, smooth
@@ -66,15 +66,15 @@ def pose_rows(subject: Subject) -> list[Row]:
             theirs.append(len(run.found) / run.seconds)
             alone.append(len(run.found) / run.pose_seconds)
     rows = [
-        _row("pose pass (decode, estimate, follow, smooth)", statistics.median(ours), "fps"),
-        _row("its processor time, all cores together", statistics.median(busy), "ms a frame"),
+        measured("pose pass (decode, estimate, follow, smooth)", statistics.median(ours), "fps"),
+        measured("its processor time, all cores together", statistics.median(busy), "ms a frame"),
     ]
     if theirs:
         rows += [
-            _row("mediapipe runtime, decode and pose", statistics.median(theirs), "fps"),
-            _row("mediapipe runtime, pose alone", statistics.median(alone), "fps"),
-            _row("pose pass / runtime", _of(ours, theirs), "x", f">= {POSE_RATIO}", _of(ours, theirs) >= POSE_RATIO),
-            _row("pose pass / runtime's pose alone", _of(ours, alone), "x"),
+            measured("mediapipe runtime, decode and pose", statistics.median(theirs), "fps"),
+            measured("mediapipe runtime, pose alone", statistics.median(alone), "fps"),
+            measured("pose pass / runtime", _of(ours, theirs), "x", f">= {POSE_RATIO}", _of(ours, theirs) >= POSE_RATIO),
+            measured("pose pass / runtime's pose alone", _of(ours, alone), "x"),
         ]  # fmt: skip
     return rows
 
@@ -94,12 +94,12 @@ def job_rows(subject: Subject) -> list[Row]:
                 run = mediapipe_runtime.run(subject.runtime, subject.driver)
                 encoding = encode_seconds(output, made.frames, config.output.encoding)
                 theirs.append(run.seconds / len(run.found) + encoding / made.frames)
-    rows = [_row("whole job, 720 high", 1000 * statistics.median(ours), "ms a frame")]
+    rows = [measured("whole job, 720 high", 1000 * statistics.median(ours), "ms a frame")]
     if theirs:
         ratio = _of(ours, theirs)
         rows += [
-            _row("decode, runtime pose, encode alone", 1000 * statistics.median(theirs), "ms a frame"),
-            _row("whole job / those alone", ratio, "x", f"<= {JOB_RATIO}", ratio <= JOB_RATIO),
+            measured("decode, runtime pose, encode alone", 1000 * statistics.median(theirs), "ms a frame"),
+            measured("whole job / those alone", ratio, "x", f"<= {JOB_RATIO}", ratio <= JOB_RATIO),
         ]  # fmt: skip
     return rows
 
@@ -125,8 +125,8 @@ def render_rows(subject: Subject) -> list[Row]:
             written.append(len(track) / (time.perf_counter() - began))
     fps = statistics.median(written)
     return [
-        _row("draw and finish, 512 high", statistics.median(drawn), "fps"),
-        _row("render pass (with encoding), 512 high", fps, "fps", f">= {RENDER_FPS:g}", fps >= RENDER_FPS),
+        measured("draw and finish, 512 high", statistics.median(drawn), "fps"),
+        measured("render pass (with encoding), 512 high", fps, "fps", f">= {RENDER_FPS:g}", fps >= RENDER_FPS),
     ]  # fmt: skip
 
 
@@ -143,9 +143,9 @@ def memory_rows(subject: Subject) -> list[Row]:
                 peaks.append(job.result())
     ratio = peaks[1] / peaks[0]
     return [
-        _row(f"peak memory, {SHORT} frames", peaks[0] / 2**20, "MiB"),
-        _row(f"peak memory, {LONG} frames", peaks[1] / 2**20, "MiB"),
-        _row("long / short", ratio, "x", f"<= {MEMORY_RATIO}", ratio <= MEMORY_RATIO),
+        measured(f"peak memory, {SHORT} frames", peaks[0] / 2**20, "MiB"),
+        measured(f"peak memory, {LONG} frames", peaks[1] / 2**20, "MiB"),
+        measured("long / short", ratio, "x", f"<= {MEMORY_RATIO}", ratio <= MEMORY_RATIO),
     ]
 
 
@@ -198,12 +198,15 @@ def stage_rows(subject: Subject) -> list[Row]:
     )  # fmt: skip
     height, width = person.size
     rows = [
-        _row(f"{stage}, {width}x{height}", 1000 * clock[stage] / count, "ms a frame")
+        measured(f"{stage}, {width}x{height}", 1000 * clock[stage] / count, "ms a frame")
         for stage in order
     ]
     return [
         *rows,
-        *(_row(f"{once}, once", clock[once], "s") for once in ("study person", "encode person")),
+        *(
+            measured(f"{once}, once", clock[once], "s")
+            for once in ("study person", "encode person")
+        ),
     ]
 
 
@@ -321,7 +324,3 @@ def _timed(name: str, items: Iterable[T], clock: dict[str, float]) -> Iterator[T
 
 def _of(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(ours) / statistics.median(theirs)
-
-
-def _row(what: str, value: float, unit: str, bar: str = "", met: bool | None = None) -> Row:
-    return {"what": what, "value": round(value, 3), "unit": unit, "bar": bar, "met": met}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dance import config, dataset, networks, plugins, sources
 from dance.evaluation.memory import peak_memory
-from dance.evaluation.report import Row
+from dance.evaluation.report import Row, measured
 from dance.generators import edn
 from dance.geometry import Reach
 from dance.training import loop
@@ -57,7 +57,9 @@ def drawing_rows(preset: Path, source: Path, *, rounds: int) -> list[Row]:
     parameters = sum(p.numel() for p in found.parameters())
     of = "fresh weights" if not source.is_dir() else "trained"
     what = f"{width}x{height}, {of}, {torch.get_num_threads()} threads"
-    rows = [_row(f"edn: parameters of what draws, {width}x{height}", parameters / 1e6, "million")]
+    rows = [
+        measured(f"edn: parameters of what draws, {width}x{height}", parameters / 1e6, "million")
+    ]
     inputs = _inputs(architecture)
     eager = _drawer(architecture, found.generator, found.face)
     try:
@@ -66,8 +68,8 @@ def drawing_rows(preset: Path, source: Path, *, rounds: int) -> list[Row]:
         alone = statistics.median(_milliseconds(eager, inputs) for _ in range(rounds))
         return [
             *rows,
-            _row(f"edn: networks of a picture, torch, {what}", alone, "ms"),
-            _row("edn: networks of a picture, OpenVINO (not installed)", NOT_MEASURED, "ms"),
+            measured(f"edn: networks of a picture, torch, {what}", alone, "ms"),
+            measured("edn: networks of a picture, OpenVINO (not installed)", NOT_MEASURED, "ms"),
         ]
     slow_ms, quick_ms = [], []
     for _ in range(rounds):
@@ -80,10 +82,10 @@ def drawing_rows(preset: Path, source: Path, *, rounds: int) -> list[Row]:
     difference = statistics.fmean(apart)
     return [
         *rows,
-        _row(f"edn: networks of a picture, torch, {what}", statistics.median(slow_ms), "ms"),
-        _row(f"edn: networks of a picture, OpenVINO, {what}", statistics.median(quick_ms), "ms"),
-        _row("edn: torch / OpenVINO", statistics.median(slow_ms) / statistics.median(quick_ms), "x"),
-        _row(
+        measured(f"edn: networks of a picture, torch, {what}", statistics.median(slow_ms), "ms"),
+        measured(f"edn: networks of a picture, OpenVINO, {what}", statistics.median(quick_ms), "ms"),
+        measured("edn: torch / OpenVINO", statistics.median(slow_ms) / statistics.median(quick_ms), "x"),
+        measured(
             "edn: the runtimes' pictures apart, mean", difference, "of 255",
             f"<= {DIFFERENCE:g}", difference <= DIFFERENCE,
         ),
@@ -97,10 +99,10 @@ def training_rows(preset: Path) -> list[Row]:
     height, width = found.size
     what = f"{found.stage} stage, {width}x{height}, batch {found.batch}, {found.device}"
     return [
-        _row(f"edn: a training step, {what}", found.step, "ms"),
-        _row("edn: pictures learnt from", found.pictures, "a second"),
-        _row("edn: peak memory of training", _mebibytes(found.memory), "MiB"),
-        _row("edn: peak GPU memory of training", _mebibytes(found.gpu_memory), "MiB"),
+        measured(f"edn: a training step, {what}", found.step, "ms"),
+        measured("edn: pictures learnt from", found.pictures, "a second"),
+        measured("edn: peak memory of training", _mebibytes(found.memory), "MiB"),
+        measured("edn: peak GPU memory of training", _mebibytes(found.gpu_memory), "MiB"),
     ]
 
 
@@ -223,8 +225,3 @@ def _milliseconds(draw: Drawer, inputs: list[tuple[Tensor, Tensor]]) -> float:
 
 def _mebibytes(count: int | None) -> float | str:
     return NOT_MEASURED if count is None else count / 2**20
-
-
-def _row(what: str, value: float | str, unit: str, bar: str = "", met: bool | None = None) -> Row:
-    shown = value if isinstance(value, str) else round(value, 3)
-    return {"what": what, "value": shown, "unit": unit, "bar": bar, "met": met}

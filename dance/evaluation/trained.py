@@ -120,7 +120,7 @@ def open_runs(folders: Sequence[Path]) -> list[Trained]:
     runs = []
     for folder, place, name in zip(folders, places, names, strict=True):
         run = sources.open_run(folder)
-        told = json.loads((folder / sources.RUN).read_text(encoding="utf-8"))
+        told = json.loads((folder / dataset.RUN).read_text(encoding="utf-8"))
         minutes, steps = _used(folder / "history.json")
         plain = names.count(name) == 1 and name not in taken
         runs.append(Trained(name if plain else str(place), run, told, minutes, steps))
@@ -270,7 +270,7 @@ def _source(one: Trained) -> dict[str, Any]:
         return told | {"size": tuple(facts["size"])}
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{one.run.folder / sources.RUN}: does not say what was learnt from ({error})"
+            f"{one.run.folder / dataset.RUN}: does not say what was learnt from ({error})"
         ) from error
 
 
@@ -278,7 +278,7 @@ def _share(one: Trained) -> float:
     share = one.run.settings.get("held_out", 0)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise InputError(
-            f"{one.run.folder / sources.RUN}: held_out = {share!r}: must be from 0 to 1"
+            f"{one.run.folder / dataset.RUN}: held_out = {share!r}: must be from 0 to 1"
         )
     return float(share)
 

@@ -260,7 +260,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 def _open_run(config: TrainConfig, footage: dataset.Dataset, *, resume: bool) -> None:
     """The run's folder with run.json and the person; on resuming, checks that it is the same run."""
-    folder, told = config.output, config.output / "run.json"
+    folder, told = config.output, config.output / dataset.RUN
     facts = {
         "config": config.model_dump(mode="json"),
         "dataset": asdict(footage.facts),

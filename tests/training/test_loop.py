@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_dataset import TINY
 
 from dance import config, person_files
 from dance.generators import edn
@@ -22,22 +23,12 @@ from dance.training.loop import TrainConfig
 from dance.types import InputError
 
 ROOT = Path(__file__).parents[2]
-TINY: dict[str, Any] = {
-    "window": True,
-    "generator": {
-        "height": 64, "filters": 2, "downs": 1, "blocks": 1, "enhancer_blocks": 1, "alpha": True,
-        "face": {"filters": 2, "downs": 1, "blocks": 1, "side": 16},
-    },
-    "adversary": {"filters": 2, "face_filters": 2, "layers": 2, "scales": 2},
-    "weights": {"l1": 10.0, "matte": 5.0},
-    "shares": {"coarse": 1, "fine": 2, "face": 1},
-    "rehearsals": 1,
-}  # fmt: skip
+OPTIONS = TINY | {"shares": {"coarse": 1, "fine": 2, "face": 1}, "rehearsals": 1}
 
 
 def settings(data: Path, output: Path, **changes: Any) -> TrainConfig:
     values = {
-        "recipe": {"name": "edn", "options": TINY}, "data": str(data), "output": str(output),
+        "recipe": {"name": "edn", "options": OPTIONS}, "data": str(data), "output": str(output),
         "steps": 4, "device": "cpu", "workers": 0, "threads": 1, "checks": 4, "scored": 2, "shown": 1,
     }  # fmt: skip
     return config.check(TrainConfig, values | changes, "test")
@@ -121,7 +112,7 @@ def test_a_run_leaves_everything_needed_to_draw_and_to_look(folder: Path, tmp_pa
 
 
 def test_training_lowers_the_held_out_error(folder: Path, tmp_path: Path) -> None:
-    options = TINY | {"face": False, "shares": {"coarse": 0, "fine": 1}, "rate": 2e-3}
+    options = OPTIONS | {"face": False, "shares": {"coarse": 0, "fine": 1}, "rate": 2e-3}
     recipe = {"name": "edn", "options": options}
     loop.train(settings(folder, tmp_path / "run", steps=60, recipe=recipe, average=0.9))
     rows = json.loads((tmp_path / "run" / "history.json").read_text(encoding="utf-8"))
@@ -129,8 +120,8 @@ def test_training_lowers_the_held_out_error(folder: Path, tmp_path: Path) -> Non
 
 
 def test_the_published_whole_frame_is_trained_too(folder: Path, tmp_path: Path) -> None:
-    generator = TINY["generator"] | {"alpha": False, "height": 32, "width": 64}
-    options = TINY | {"window": False, "generator": generator, "weights": {}, "temporal": False}
+    generator = OPTIONS["generator"] | {"alpha": False, "height": 32, "width": 64}
+    options = OPTIONS | {"window": False, "generator": generator, "weights": {}, "temporal": False}
     run = tmp_path / "run"
     loop.train(settings(folder, run, recipe={"name": "edn", "options": options}))
     architecture, _ = edn.load(run / "generator.safetensors")
@@ -281,7 +272,7 @@ def test_the_board_shows_losses_scores_and_pictures_once_for_each_step(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = tmp_path / "run"
-    options = TINY | {"face": False, "shares": {"coarse": 0, "fine": 1}}
+    options = OPTIONS | {"face": False, "shares": {"coarse": 0, "fine": 1}}
     wanted = settings(folder, run, steps=40, checks=4, recipe={"name": "edn", "options": options})
     loop.train(wanted, on_progress=_Stopping(25))
     # As if it had been killed at step 25: the checkpoint is older than what the board was told.
@@ -309,7 +300,7 @@ def test_where_no_person_is_seen_the_newest_generator_is_kept(
 
 def started(folder: Path, run: Path, steps: int, *more: str) -> subprocess.Popen[bytes]:
     """The command in a process of its own."""
-    values = {"name": "edn", "options": TINY}
+    values = {"name": "edn", "options": OPTIONS}
     path = run.parent / "train.yaml"
     path.write_text(json.dumps({"recipe": values}), encoding="utf-8")
     sets = [f"data={folder}", f"output={run}", f"steps={steps}", "device=cpu", "workers=1", "threads=1",
@@ -388,7 +379,7 @@ def test_told_to_end_with_all_its_workers_it_saves_and_leaves_no_process(
 def test_two_processes_learn_what_one_with_twice_the_batch_does(
     folder: Path, tmp_path: Path
 ) -> None:
-    options = TINY | {"face": False, "rehearsals": 0}
+    options = OPTIONS | {"face": False, "rehearsals": 0}
     wanted = settings(folder, tmp_path / "two", steps=3, checks=1, recipe={"name": "edn", "options": options})  # fmt: skip
     path = tmp_path / "train.yaml"
     path.write_text(json.dumps(wanted.model_dump(mode="json")), encoding="utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from small_dataset import TINY
 from torch import nn
 
 from dance import config, dataset
@@ -19,26 +20,20 @@ from dance.geometry import Window
 from dance.training import losses
 from dance.training.recipes import edn as recipe
 
-TINY: dict[str, Any] = {
-    "window": True,
-    "generator": {
-        "height": 64, "filters": 2, "downs": 1, "blocks": 1, "enhancer_blocks": 1, "alpha": True,
-        "face": {"filters": 2, "downs": 1, "blocks": 1, "side": 16},
-    },
-    "adversary": {"filters": 2, "face_filters": 2, "layers": 2, "scales": 3},
-    "weights": {"l1": 10.0, "matte": 5.0},
+OPTIONS = TINY | {
+    "adversary": TINY["adversary"] | {"scales": 3},
     "shares": {"coarse": 1, "fine": 2, "face": 1},
-}  # fmt: skip
+}
 
 
 def made(folder: Path, **changes: Any) -> recipe.EDN:
     torch.manual_seed(1)
-    options = config.check(recipe.Config, TINY | changes, "test")
+    options = config.check(recipe.Config, OPTIONS | changes, "test")
     return recipe.build(options, dataset.open_dataset(folder), Accelerator(cpu=True))
 
 
 def batch(folder: Path, count: int = 1, **changes: Any) -> dict[str, torch.Tensor]:
-    options = config.check(recipe.Config, TINY | changes, "test")
+    options = config.check(recipe.Config, OPTIONS | changes, "test")
     pairs = recipe.pairs(options, dataset.open_dataset(folder), seed=0, held_out=0.15)
     items = [pairs[n] for n in range(count)]
     return {key: torch.stack([item[key] for item in items]) for key in items[0]}
@@ -76,7 +71,7 @@ def test_stages_follow_the_budget_and_the_rate_falls_in_the_second_half_of_each(
     [
         ({"face": False}, ["coarse", "fine"]),
         ({"shares": {"coarse": 0, "fine": 1, "face": 0}}, ["fine"]),
-        ({"generator": TINY["generator"] | {"network": "global"}}, ["fine", "face"]),
+        ({"generator": OPTIONS["generator"] | {"network": "global"}}, ["fine", "face"]),
     ],
 )
 def test_stages_that_are_switched_off_are_left_out(
@@ -197,7 +192,7 @@ def test_the_trunk_may_stay_as_it_is_for_a_while(folder: Path) -> None:
 
 def test_the_coarse_view_is_the_whole_one_made_smaller(folder: Path) -> None:
     footage = dataset.open_dataset(folder)
-    whole = recipe.architecture(config.check(recipe.Config, TINY, "test"), footage)
+    whole = recipe.architecture(config.check(recipe.Config, OPTIONS, "test"), footage)
     small = recipe.coarse(whole)
     assert small.size == (whole.height // 2, whole.width // 2) and small.network == "global"
     looks = [
@@ -231,7 +226,7 @@ def test_what_a_stage_saves_is_loaded_and_drawn_by_the_plug_in(
 def test_training_and_drawing_show_the_network_the_same(folder: Path) -> None:
     """The label of a held-out frame as training makes it is what the plug-in makes of the pose."""
     footage = dataset.open_dataset(folder)
-    options = config.check(recipe.Config, TINY, "test")
+    options = config.check(recipe.Config, OPTIONS, "test")
     whole = recipe.architecture(options, footage)
     pairs = recipe.pairs(options, footage, seed=0, held_out=0.15)
     number = pairs.held[0]
@@ -266,4 +261,4 @@ def test_options_that_contradict_each_other_are_refused(
     changes: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
-        config.check(recipe.Config, TINY | changes, "test")
+        config.check(recipe.Config, OPTIONS | changes, "test")
