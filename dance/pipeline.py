@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import cv2
-import torch
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 import dance
 from dance import picture, plugins, render, sheets, sources, video, weights
 from dance.config import Options, Plugin, check
+from dance.devices import choose_device
 from dance.finish import compose, face, steady, sunlight
 from dance.finish.compose import ComposeOptions
 from dance.finish.face import FaceOptions
@@ -232,21 +232,6 @@ def cores_for_stages() -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(before)
-
-
-def choose_device(wanted: Literal["auto", "cpu", "cuda", "mps"]) -> str:
-    """The torch device for 'auto', cpu, cuda or mps. Raises InputError where it is not there."""
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if wanted == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if there[name])
-    if not there[wanted]:
-        usable = ", ".join(name for name, usable in there.items() if usable)
-        raise InputError(f"device={wanted}: this machine has none; usable here: auto, {usable}")
-    return wanted
 
 
 def build_generator(plugin: Plugin, device: str) -> Generator:

@@ -12,6 +12,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dance import config, console, pipeline
+from dance.devices import choose_device
 from dance.evaluation import (
     benchmark,
     footage,
@@ -163,7 +164,7 @@ def run_heldout(
     """Trained runs on the frames they never learnt from, beside the nearest training frame and the puppet."""
     with console.exit_codes():
         console.log_to_stderr(quiet=False)
-        where = pipeline.choose_device(
+        where = choose_device(
             config.check(pipeline.VideoConfig, {"device": device}, "--device").device
         )
         rows, facts = trained.compare(

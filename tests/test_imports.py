@@ -23,6 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "_inpaint_loops",
             "console",
             "demo",
+            "devices",
             "networks",
             "plugins",
             "skeleton",

@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image
 
 from dance import sheets, skeleton, video
+from dance.devices import choose_device
 from dance.evaluation.report import Row
 from dance.pipeline import (
     Extras,
     Progress,
     VideoConfig,
-    choose_device,
     make_video,
     read_person,
     retargeted,

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from dance import skeleton, video
+from dance.devices import choose_device
 from dance.evaluation import mediapipe_runtime, motion
 from dance.evaluation.report import Row
-from dance.pipeline import VideoConfig, build_estimator, choose_device
+from dance.pipeline import VideoConfig, build_estimator
 from dance.pose import follow, smooth
 from dance.types import Array, Track
 

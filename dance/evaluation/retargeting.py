@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 
 from dance import picture
+from dance.devices import choose_device
 from dance.evaluation import motion, poses
 from dance.evaluation.pose_baselines import linear_fit
 from dance.evaluation.report import Row
-from dance.pipeline import VideoConfig, build_estimator, choose_device
+from dance.pipeline import VideoConfig, build_estimator
 from dance.pose import follow
 from dance.pose.retarget import RetargetOptions, retarget
 from dance.types import Array, Pose, Track

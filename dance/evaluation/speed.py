@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dance import pipeline, render, video
+from dance.devices import choose_device
 from dance.evaluation import mediapipe_runtime, speed_learnt
 from dance.evaluation.memory import peak_memory
 from dance.evaluation.report import Row, measured
@@ -108,7 +109,7 @@ def render_rows(subject: Subject) -> list[Row]:
     """The second pass at 512 high, from poses to encoded pictures, and without the encoding."""
     config = subject.at(RENDER_HEIGHT)
     person, track = study(subject, config)
-    generator = pipeline.build_generator(config.generator, pipeline.choose_device(config.device))
+    generator = pipeline.build_generator(config.generator, choose_device(config.device))
     code = generator.encode(person)
     drawn, written = [], []
     with pipeline.cores_for_stages(), tempfile.TemporaryDirectory() as folder:
@@ -158,7 +159,7 @@ def stage_rows(subject: Subject) -> list[Row]:
     config = subject.config
     clock: dict[str, float] = defaultdict(float)
     info = video.probe(subject.driver)
-    device = pipeline.choose_device(config.device)
+    device = choose_device(config.device)
     began = time.perf_counter()
     person = read_person(subject, config)
     clock["study person"] = time.perf_counter() - began
@@ -212,7 +213,7 @@ def stage_rows(subject: Subject) -> list[Row]:
 
 def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float, float]:
     """Frames, seconds and processor seconds of the first pass; loading the networks is not counted."""
-    device = pipeline.choose_device(config.device)
+    device = choose_device(config.device)
     with (
         pipeline.cores_for_stages(),
         closing(pipeline.build_estimator(config.estimator, device)) as estimator,
@@ -239,7 +240,7 @@ def encode_seconds(clip: Path, frames: int, encoding: video.Encoding, *, kept: i
 def study(subject: Subject, config: VideoConfig) -> tuple[Person, Track]:
     """The person, and the driver's poses made the person's own, as a run would have them."""
     person = read_person(subject, config)
-    info, device = video.probe(subject.driver), pipeline.choose_device(config.device)
+    info, device = video.probe(subject.driver), choose_device(config.device)
     watched = pipeline.watch(
         config, subject.driver, info, device, live=False, on_progress=lambda progress: None
     )
@@ -250,7 +251,7 @@ def study(subject: Subject, config: VideoConfig) -> tuple[Person, Track]:
 def read_person(subject: Subject, config: VideoConfig) -> Person:
     return pipeline.read_person(
         config, subject.source, video.probe(subject.driver).size,
-        pipeline.choose_device(config.device), on_progress=lambda progress: None,
+        choose_device(config.device), on_progress=lambda progress: None,
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from torch import nn
 import dance
 from dance import dataset, plugins
 from dance.config import Options, Plugin, check
+from dance.devices import choose_device
 from dance.training import checkpoint, data, scores
 from dance.training.data import Pairs
 from dance.types import Array, InputError, Recipe
@@ -242,15 +243,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         from accelerate import Accelerator
     except ImportError as error:
         raise InputError(_EXTRA) from error
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if config.device != "auto" and not there[config.device]:
-        usable = ", ".join(name for name, usable in there.items() if usable)
-        raise InputError(f"device={config.device}: this machine has none; usable: auto, {usable}")
-    if config.precision == "bf16" and (config.device == "cpu" or not there["cuda"]):
+    choose_device(config.device)
+    if config.precision == "bf16" and (config.device == "cpu" or not torch.cuda.is_available()):
         raise InputError(
             "precision=bf16: is for GPUs; a CPU is many times slower with it: use fp32"
         )
