@@ -96,6 +96,31 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Camera:
+    """A pinhole camera without distortion. focal: pixels.  centre: (x, y) pixels its axis goes through.
+
+    Camera axes: x right, y down, z away, metres.
+    """
+
+    focal: float
+    centre: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """How somebody's 3-D body stands before the camera in one picture; `surface.body` says what the bones are.
+
+    turns: (B, 3) float32 rotation vectors in radians, each bone's from its parent's; the first bone's from
+    the camera's axes.  root: (3,) float32, where the first bone begins, metres in camera axes.
+    sure: (B,) float32 in [0, 1], how well the picture supports each bone; 0 = guessed.
+    """
+
+    turns: Array
+    root: Array
+    sure: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Pose:
     """One person's joints in one picture.
 
@@ -106,6 +131,7 @@ class Pose:
            Joints whose score is 0 mean nothing here either.
     region: where the estimator would look for the same person in the next picture; or None.
     mask: (H, W) float32 in [0, 1], the estimator's person mask where it was asked for; or None.
+    stance: the 3-D body that was fitted to the pose; or None.
     """
 
     xy: Array
@@ -114,6 +140,7 @@ class Pose:
     world: Array | None = None
     region: Region | None = None
     mask: Array | None = None
+    stance: Stance | None = None
 
     def __post_init__(self) -> None:
         _require(self.xy.shape == (JOINTS, 2), f"xy must be ({JOINTS}, 2), got {self.xy.shape}")
@@ -210,17 +237,31 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Physique:
+    """The shape of somebody's 3-D body and the camera they were fitted in; `surface.body` says what is in `shape`.
+
+    shape: (S,) float32.  sure: in [0, 1], how well the pictures tell it.
+    """
+
+    shape: Array
+    camera: Camera
+    sure: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """What is known of the source person; every picture has the size of the result.
 
     views: the looks at the person a generator may draw from, best first.
     plate: (H, W, 3) uint8, the place without the person.
     track: the poses of all studied source pictures; its first pose says where the person stands.
+    physique: of the 3-D body, where one was fitted; then the found poses of `track` and `views` have stances.
     """
 
     views: Sequence[View]
     plate: Array
     track: Track
+    physique: Physique | None = None
 
     def __post_init__(self) -> None:
         _require(len(self.views) > 0, "a person needs at least one view")

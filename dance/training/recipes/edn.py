@@ -47,10 +47,11 @@ class Adversary(Options):
 
 
 class Weights(Options):
-    """How much each loss counts. l1 and matte are not published: they make short trainings possible.
+    """How much each loss counts. l1, change and matte are not published: they make short trainings possible.
 
     features: of the discriminator on true and drawn pictures, of each other.  vgg: of VGG-19's features;
-    the trunk alone is taught with half of it.  l1: of colours.  matte: L1 of the matte, where one is drawn.
+    the trunk alone is taught with half of it.  l1: of colours.  change: L1 of how the colours change from the
+    first frame to the second (only where `temporal`).  matte: L1 of the matte, where one is drawn.
     face_gan: of the face's adversary.
     """
 
@@ -58,6 +59,7 @@ class Weights(Options):
     features: float = Field(10.0, ge=0)
     vgg: float = Field(10.0, ge=0)
     l1: float = Field(0.0, ge=0)
+    change: float = Field(0.0, ge=0)
     matte: float = Field(0.0, ge=0)
     face_gan: float = Field(0.5, ge=0)
 
@@ -377,6 +379,9 @@ class EDN:
                 parts["vgg"] = half * weights.vgg * torch.stack(every).sum()
             if weights.l1:
                 parts["l1"] = weights.l1 * F.l1_loss(drawn, seen.pictures)
+            if weights.change and config.temporal:
+                changes = drawn[1] - drawn[0], seen.pictures[1] - seen.pictures[0]
+                parts["change"] = weights.change * F.l1_loss(*changes)
             if weights.matte:
                 mattes = torch.stack(outputs)[:, :, edn.COLOURS :]
                 parts["matte"] = weights.matte * F.l1_loss(mattes, seen.mattes)
