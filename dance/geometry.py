@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dance import skeleton
-from dance.types import Array, Box, Frame, Pose, Region, Size
+from dance.types import Array, Box, Camera, Frame, Pose, Region, Size
 
 
 def fit_inside(size: Size, longest: int) -> Size:
@@ -50,6 +50,17 @@ def resized(pose: Pose, old: Size, new: Size, canvas: Size | None = None) -> Pos
     xy = ((pose.xy + 0.5) * factor + corner - 0.5).astype(np.float32)
     depth = None if pose.depth is None else (pose.depth * factor[1]).astype(np.float32)
     return replace(pose, xy=xy, depth=depth, region=None, mask=None)
+
+
+def resized_camera(camera: Camera, old: Size, new: Size, canvas: Size | None = None) -> Camera:
+    """The camera of the picture made `new` large, there or in the middle of a canvas, as `resized` has its poses."""
+    canvas = canvas or new
+    if old == new == canvas:
+        return camera
+    factor = np.array([new[1] / old[1], new[0] / old[0]])
+    corner = np.array([(canvas[1] - new[1]) // 2, (canvas[0] - new[0]) // 2])
+    x, y = ((np.array(camera.centre) + 0.5) * factor + corner - 0.5).tolist()
+    return Camera(camera.focal * float(factor[1]), (x, y))
 
 
 def joints_box(xy: Array, score: Array, *, threshold: float = 0.0) -> Box | None:

@@ -1,6 +1,6 @@
 """A studied person as a folder of files, so that the study of a video is done once.
 
-person.json: sizes and times.  track.npz: the poses of all studied pictures.  poses.npz: those of the
+person.json: sizes and times, and where a 3-D body was fitted its shape and camera.  track.npz: the poses of all studied pictures.  poses.npz: those of the
 views, in their order.  plate.png, view_N.png and view_N_alpha.png (16 bit): the pictures.
 """
 
@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from dance.pose import tracks
-from dance.types import Array, Frame, InputError, Person, Track, View
+from dance.types import Array, Camera, Frame, InputError, Person, Physique, Track, View
 
 VERSION = 1
 _LEVELS = 65535
@@ -45,7 +47,7 @@ def save(person: Person, folder: Path) -> None:
         facts = {
             "version": VERSION,
             "views": [[v.frame.index, str(v.frame.time)] for v in person.views],
-        }
+        } | ({} if person.physique is None else {"physique": _from_physique(person.physique)})
         (aside / "person.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
         if folder.exists():
             shutil.move(folder, Path(scratch) / "old")
@@ -62,6 +64,7 @@ def load(folder: Path) -> Person:
                 f"{path}: has version {facts['version']}, this program reads {VERSION}"
             )
         told = [(int(index), Fraction(time)) for index, time in facts["views"]]
+        physique = _physique(facts["physique"]) if "physique" in facts else None
     except OSError as error:
         raise InputError(f"{folder}: holds no studied person ({error.strerror})") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -81,7 +84,23 @@ def load(folder: Path) -> Person:
         if rgb.shape != plate.shape or alpha.shape != plate.shape[:2]:
             raise InputError(f"{folder}: view_{i} has another size than plate.png")
         views.append(View(Frame(rgb, time, index), pose, alpha))
-    return Person(views, plate, tracks.load(folder / "track.npz"))
+    return Person(views, plate, tracks.load(folder / "track.npz"), physique)
+
+
+def _from_physique(physique: Physique) -> dict[str, Any]:
+    x, y = physique.camera.centre
+    return {
+        "shape": [float(value) for value in physique.shape],
+        "focal": float(physique.camera.focal),
+        "centre": [float(x), float(y)],
+        "sure": float(physique.sure),
+    }
+
+
+def _physique(values: Mapping[str, Any]) -> Physique:
+    x, y = values["centre"]
+    camera = Camera(float(values["focal"]), (float(x), float(y)))
+    return Physique(np.array(values["shape"], np.float32), camera, float(values["sure"]))
 
 
 def _write_png(path: Path, picture: Array) -> None:

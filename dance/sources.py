@@ -13,8 +13,8 @@ import numpy as np
 
 from dance import dataset, person_files, picture, plugins, video
 from dance.config import Plugin
-from dance.geometry import even, letterbox, resized
-from dance.types import Array, Frame, InputError, Person, Size, Track, View
+from dance.geometry import even, letterbox, resized, resized_camera
+from dance.types import Array, Frame, InputError, Person, Physique, Size, Track, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,16 @@ def placed(person: Person, inner: Size, canvas: Size) -> Person:
         pose = resized(view.pose, person.size, inner, canvas)
         views.append(View(replace(frame, alpha=None), pose, frame.alpha))
     plate = _in_canvas(Frame(person.plate), inner, canvas).rgb
-    return Person(views, plate, placed_track(person.track, inner, canvas))
+    track = placed_track(person.track, inner, canvas)
+    return Person(views, plate, track, _placed_physique(person, inner, canvas))
+
+
+def _placed_physique(person: Person, inner: Size, canvas: Size) -> Physique | None:
+    """The fitted body before the camera of the pictures made `inner` large; stances do not change with it."""
+    if person.physique is None:
+        return None
+    camera = resized_camera(person.physique.camera, person.size, inner, canvas)
+    return replace(person.physique, camera=camera)
 
 
 def placed_track(track: Track, inner: Size, canvas: Size) -> Track:

@@ -1,5 +1,6 @@
 """A studied person survives being written and read."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from figure import mask_of, painted, pose_at, room
 
 from dance import person_files
-from dance.types import Frame, InputError, Person, Track, View
+from dance.types import Camera, Frame, InputError, Person, Physique, Stance, Track, View
 
 SIZE = (120, 160)
 
@@ -37,6 +38,21 @@ def test_a_person_comes_back_as_they_were(tmp_path: Path) -> None:
         assert np.allclose(a.pose.xy, b.pose.xy) and np.allclose(a.pose.score, b.pose.score)
     assert np.allclose(after.track.xy, before.track.xy)
     assert after.track.times == before.track.times and after.track.cuts == before.track.cuts
+
+
+def test_the_3d_body_of_a_person_comes_back(tmp_path: Path) -> None:
+    fresh = person()
+    stance = Stance(np.full((24, 3), 0.25, np.float32), np.float32([0.1, 0.2, 3]), np.ones(24, np.float32))  # fmt: skip
+    track = replace(fresh.track, poses=[replace(p, stance=stance) for p in fresh.track.poses])
+    views = [replace(v, pose=replace(v.pose, stance=stance)) for v in fresh.views]
+    body = Physique(np.linspace(-1, 1, 7, dtype=np.float32), Camera(192.0, (79.5, 59.5)), 0.75)
+    person_files.save(replace(fresh, track=track, views=views, physique=body), tmp_path / "person")
+    after = person_files.load(tmp_path / "person")
+    assert after.physique is not None
+    assert np.array_equal(after.physique.shape, body.shape)
+    assert (after.physique.camera, after.physique.sure) == (body.camera, body.sure)
+    for pose in (*after.track.poses, *(view.pose for view in after.views)):
+        assert pose.stance is not None and np.array_equal(pose.stance.turns, stance.turns)
 
 
 def test_saving_again_replaces_what_was_there_and_leaves_nothing_else(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from small_dataset import SIZE, make_dataset
 from dance import config, dataset, person_files, pipeline, sources, video
 from dance.config import Plugin
 from dance.generators import edn
-from dance.types import Frame, InputError
+from dance.geometry import resized
+from dance.types import Camera, Frame, InputError, Physique, Pose
 
 FACTS = {"config": {"recipe": {"name": "edn"}, "seed": 3}, "dataset": {"sha256": "0" * 64}}
 
@@ -133,6 +134,22 @@ def test_a_person_keeps_their_place_in_a_wider_picture(data: Path) -> None:
     assert view.alpha.max() <= 1 and view.alpha.min() >= 0
     there, then = view.frame.rgb[y, x], before.frame.rgb[y // 2, x // 2 - SIZE[1] // 2]
     assert np.abs(there.astype(int) - then).max() < 10
+
+
+def test_the_3d_body_of_a_placed_person_is_seen_where_the_picture_shows_it(data: Path) -> None:
+    camera = Camera(70.0, (30.0, 22.0))
+    person = replace(
+        person_files.load(data / dataset.PERSON),
+        physique=Physique(np.zeros(7, np.float32), camera),
+    )
+    inner = (2 * SIZE[0], 2 * SIZE[1])
+    wide = sources.placed(person, inner, (inner[0], 3 * SIZE[1]))
+    assert wide.physique is not None
+    point, seen = np.array([0.3, -0.2]) / 3.0, wide.physique.camera
+    pixel = np.float32(camera.focal * point + camera.centre)
+    pose = Pose(np.broadcast_to(pixel, (133, 2)).copy(), np.ones(133, np.float32))
+    there = resized(pose, person.size, inner, (inner[0], 3 * SIZE[1])).xy[0]
+    assert np.allclose(seen.focal * point + seen.centre, there, atol=1e-3)
 
 
 def test_a_person_of_the_right_size_is_not_touched(data: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from dance.types import JOINTS, Array, InputError, Pose, Region, Size, Track
+from dance.types import JOINTS, Array, InputError, Pose, Region, Size, Stance, Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def write(track: Track, path: Path) -> None:
         values["world"] = np.stack([nowhere if w is None else w for w in worlds])
     if any(pose.region is not None for pose in track.poses):
         values["region"] = np.stack([_from_region(pose.region) for pose in track.poses])
+    values |= _from_stances([pose.stance for pose in track.poses])
     with path.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **values)
 
@@ -55,6 +57,23 @@ def _from_region(region: Region | None) -> Array:
     if region is None:
         return np.full(4, np.nan)
     return np.array([region.x, region.y, region.side, region.angle])
+
+
+def _from_stances(stances: Sequence[Stance | None]) -> dict[str, Array]:
+    """stance_turns, stance_root and stance_sure as `Stance` has them, a frame each; not a number where there is none."""
+    shown = next((stance for stance in stances if stance is not None), None)
+    if shown is None:
+        return {}
+    nothing = Stance(*(np.full_like(part, np.nan) for part in _parts(shown)))
+    whole = zip(*(_parts(stance or nothing) for stance in stances), strict=True)
+    return {key: np.stack(parts) for key, parts in zip(_STANCE, whole, strict=True)}
+
+
+def _parts(stance: Stance) -> tuple[Array, Array, Array]:
+    return stance.turns, stance.root, stance.sure
+
+
+_STANCE = ("stance_turns", "stance_root", "stance_sure")
 
 
 def read(path: Path) -> Recording:
@@ -76,6 +95,12 @@ def read(path: Path) -> Recording:
         "xy": (count, JOINTS, 2), "score": (count, JOINTS), "times": (count,), "size": (2,),
         "depth": (count, JOINTS), "world": (count, JOINTS, 3), "region": (count, 4),
     }  # fmt: skip
+    if _STANCE[0] in values:
+        for key in _STANCE:
+            if key not in values:
+                raise InputError(f"{path}: lacks {key!r}, which belongs to {_STANCE[0]!r}")
+        bones = values["stance_sure"].shape[-1] if values["stance_sure"].ndim == 2 else 0
+        wanted |= dict(zip(_STANCE, ((count, bones, 3), (count, 3), (count, bones)), strict=True))
     for key, shape in wanted.items():
         if key in values and (values[key].shape != shape or values[key].dtype.kind not in "iuf"):
             found = f"{values[key].shape} {values[key].dtype}"
@@ -112,9 +137,18 @@ def _poses(path: Path, values: dict[str, Array]) -> list[Pose]:
                 depth,
                 world,
                 None if region is None else Region(*map(float, region)),
+                stance=_stance(values, t),
             )
         )
     return poses
+
+
+def _stance(values: dict[str, Array], t: int) -> Stance | None:
+    if _STANCE[0] not in values:
+        return None
+    turns, root, sure = (values[key][t].astype(np.float32) for key in _STANCE)
+    whole = all(np.isfinite(part).all() for part in (turns, root, sure))
+    return Stance(turns, root, np.clip(sure, 0, 1)) if whole else None
 
 
 def _times(path: Path, values: dict[str, Array]) -> list[Fraction]:

@@ -156,4 +156,6 @@ def scale(pose: Pose, size: Size, wanted: Size, path: Path) -> Pose:
             region.side * mean,
             region.angle,
         ),
+        # Metres before a camera whose focal length grows with the picture.
+        stance=pose.stance,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from dance import skeleton
 from dance.pose import tracks
-from dance.types import InputError, Pose, Region, Track
+from dance.types import InputError, Pose, Region, Stance, Track
 
 SIZE = (480, 640)
 
@@ -47,6 +47,56 @@ def test_npz_keeps_everything_exactly(tmp_path: Path, count: int) -> None:
             assert np.array_equal(ours.depth, theirs.depth)
             assert np.array_equal(ours.world, theirs.world)
             assert theirs.region is not None and abs(theirs.region.angle - 0.5) < 1e-6
+
+
+def make_stance(seed: int, bones: int = 24) -> Stance:
+    random = np.random.default_rng(seed)
+    turns, root = random.normal(0, 1, (bones, 3)), random.normal(0, 3, 3)
+    sure = random.uniform(0, 1, bones)
+    return Stance(*(part.astype(np.float32) for part in (turns, root, sure)))
+
+
+def make_stanced_track() -> Track:
+    track = make_track()
+    return replace(
+        track,
+        poses=[
+            replace(pose, stance=make_stance(i)) if i in (0, 3) else pose
+            for i, pose in enumerate(track.poses)
+        ],
+    )
+
+
+def test_npz_keeps_the_3d_body_of_the_poses_that_have_one(tmp_path: Path) -> None:
+    track = make_stanced_track()
+    tracks.save(track, tmp_path / "a.npz")
+    back = tracks.load(tmp_path / "a.npz")
+    assert [pose.stance is not None for pose in back.poses] == [True, False, False, True, False]
+    for i in (0, 3):
+        ours, theirs = track.poses[i].stance, back.poses[i].stance
+        assert ours is not None and theirs is not None
+        assert np.array_equal(ours.turns, theirs.turns) and np.array_equal(ours.root, theirs.root)
+        assert np.array_equal(ours.sure, theirs.sure)
+
+
+def test_a_track_at_another_size_keeps_its_3d_bodies(tmp_path: Path) -> None:
+    track = make_stanced_track()
+    tracks.save(track, tmp_path / "a.npz")
+    larger = tracks.load(tmp_path / "a.npz", size=(960, 1280)).poses[3].stance
+    assert larger is not None and np.array_equal(larger.root, make_stance(3).root)
+
+
+@pytest.mark.parametrize("key", ["stance_root", "stance_sure"])
+def test_half_a_3d_body_is_refused_naming_what_is_wrong(tmp_path: Path, key: str) -> None:
+    tracks.save(make_stanced_track(), tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        values = dict(file)
+    np.savez(tmp_path / "lacks.npz", **{k: v for k, v in values.items() if k != key})
+    with pytest.raises(InputError, match=f"lacks '{key}'"):
+        tracks.load(tmp_path / "lacks.npz")
+    np.savez(tmp_path / "odd.npz", **values | {key: values[key][:, :2, None]})
+    with pytest.raises(InputError, match="stance_"):
+        tracks.load(tmp_path / "odd.npz")
 
 
 @pytest.mark.parametrize("name", ["a.json", "folder"])
