@@ -162,6 +162,18 @@ def test_the_losses_are_the_published_sums(folder: Path) -> None:
         assert parts[name] == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
+def test_the_loss_of_changes_is_that_of_how_colours_go_on_from_the_first_frame(folder: Path) -> None:
+    taught = made(folder, weights={"change": 10})
+    item = batch(folder)
+    seen = taught._prepared(item)
+    with torch.no_grad():
+        outputs = taught._rolled(taught._body, seen.labels, torch.zeros_like(seen.labels[0]))
+        first, second = (seen.inside(taught._composed(x), i) for i, x in enumerate(outputs))
+        wrong = (second - first) - (seen.pictures[1] - seen.pictures[0])
+    assert taught.step(item)["change"] == pytest.approx(10 * float(wrong.abs().mean()), rel=1e-4)
+    assert "change" not in made(folder, weights={"change": 10}, temporal=False).step(item)
+
+
 def test_without_time_every_frame_is_drawn_from_nothing_for_ever(folder: Path) -> None:
     taught = made(folder, temporal=False)
     for share in (0.0, 0.3):
