@@ -51,6 +51,7 @@ FORBIDDEN = {
 
 # A package from outside and the only modules that may import it.
 ONLY_IN = {
+    "anny": {"dance.surface._reduce"},
     "av": {"dance.video"},
     "ai_edge_litert": {"dance.networks"},
     "onnxruntime": {"dance.networks"},
