@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "weights",
         }
     ),
-    frozenset({"draw", "geometry", "inpaint", "labels"}),
+    frozenset({"draw", "geometry", "inpaint", "joint_files", "joint_maps", "labels"}),
     frozenset({"matte", "surface"}),
     frozenset({"picture", "plate", "video"}),
     frozenset({"finish", "generators", "person", "pose"}),

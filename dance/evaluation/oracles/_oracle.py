@@ -75,6 +75,7 @@ class Result:
 
     output: its name in the oracle, without `out.`.  tolerance: the largest difference that holds.
     scale: of kind relative, what each number is a share of, instead of the number itself.
+    recorded: what it is compared with, where that is not stored as `out.` and the output's name.
     kind: what is compared with it. absolute: the largest difference; relative: the same as a share of the recorded
     numbers, where those are larger than 1; pixels: the share of pixels that differ; grey: the mean difference.
     """
@@ -84,6 +85,7 @@ class Result:
     tolerance: float
     kind: Kind = "absolute"
     scale: Array | None = None
+    recorded: Any = None
 
     def difference(self, recorded: Any) -> float:
         """How far it is from the record; infinite for another shape, or where only one is not a number."""
@@ -103,6 +105,11 @@ class Result:
         elif self.kind == "grey":
             return float(apart.mean())
         return float(apart.max())
+
+
+def plain(oracle: Oracle) -> dict[str, Any]:
+    """Everything of a file that may not say by `in.` and `out.` what is given and what came out."""
+    return {k.removeprefix("in.").removeprefix("out."): v for k, v in oracle.arrays.items()}
 
 
 def _array(value: Any) -> Array:
@@ -164,7 +171,7 @@ class Published:
 
     network: Callable[[Mapping[str, Any]], nn.Module]
     rename: Callable[[Mapping[str, Any]], dict[str, Any]]
-    keys: Callable[[nn.Module, Mapping[str, Any]], list[str]]
+    keys: Callable[[Any, Mapping[str, Any]], list[str]]
     place: Callable[[str, Iterable[str]], str | None]
 
 
@@ -183,12 +190,23 @@ def filled(
     return module
 
 
+Derive = Callable[[nn.Module, Mapping[str, Sequence[Any]]], Mapping[str, Tensor]]
+
+
 def network_results(
-    oracle: Oracle, published: Published, also: Mapping[str, str] | None = None
+    oracle: Oracle,
+    published: Published,
+    also: Mapping[str, str] | None = None,
+    *,
+    main: str | None = None,
+    listen: Iterable[str] = (),
+    derive: Derive | None = None,
 ) -> Iterator[Result]:
     """Every result of a network's oracle: outputs, what sub-modules give, and gradients.
 
-    also: further outputs, each with the name of our module that gives it.
+    also: further outputs, each with the name of our module that gives it.  main: the output that is what the
+    network gives, where there are others.  derive: (network, what the modules `listen` gave, call by call) ->
+    further outputs.
     """
     state = oracle.state()
     if not oracle.facts["weights_recipe"].get("stored", True):
@@ -210,10 +228,12 @@ def network_results(
     } | dict(also or {})
     with (
         torch.set_grad_enabled("in.probe" in oracle.arrays),
-        _listening(module, [place for place in places.values() if place]) as heard,
+        _listening(module, {*filter(None, places.values()), *listen}) as heard,
     ):
         # In the order of the file's names: picture before instances.
-        values = _named(module(*(inputs[name] for name in sorted(inputs))), oracle)
+        out = module(*(inputs[name] for name in sorted(inputs)))
+        values = {main: out} if main is not None else _named(out, oracle)
+        values.update(derive(module, heard) if derive is not None else {})
     for name, place in places.items():
         call = int(name.partition("#")[2] or 1) - 1
         if place is not None and call < len(heard[place]):
@@ -221,7 +241,8 @@ def network_results(
     for name, value in values.items():
         yield Result(name, value, oracle.atol)
     if "in.probe" in oracle.arrays:
-        loss = (values[oracle.facts["gradient_target"]] * oracle.given("probe")).sum()
+        target = oracle.facts.get("gradient_target", next(iter(values)))
+        loss = (values[target] * oracle.given("probe")).sum()
         renamed = {key: place for place, key in published.rename({k: k for k in state}).items()}
         yield from _gradients(oracle, loss, inputs, dict(module.named_parameters()), renamed)
 
@@ -285,14 +306,17 @@ def _named(out: Any, oracle: Oracle) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _listening(module: nn.Module, places: Iterable[str]) -> Iterator[dict[str, list[Tensor]]]:
-    """What each of these sub-modules gives, call by call, while the context lasts."""
-    heard: dict[str, list[Tensor]] = {place: [] for place in places}
+def _listening(module: nn.Module, places: Iterable[str]) -> Iterator[dict[str, list[Any]]]:
+    """What each of these sub-modules gives, a tensor or a tuple of them, call by call, while the context lasts."""
+    heard: dict[str, list[Any]] = {place: [] for place in places}
 
-    def keeper(place: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def keeper(place: str) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
             # A copy: activations behind it work in place.
-            heard[place].append(output.detach().clone())
+            if isinstance(output, tuple):
+                heard[place].append(tuple(part.detach().clone() for part in output))
+            else:
+                heard[place].append(output.detach().clone())
 
         return keep
 

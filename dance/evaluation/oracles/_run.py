@@ -84,7 +84,10 @@ def compared(oracle: Oracle, results: Sequence[Result]) -> Verdict:
         return Verdict(oracle.name, False, note=f"not made again: {what}")
     rows = []
     for result in results:
-        difference = result.difference(oracle.arrays[f"out.{result.output}"])
+        recorded = result.recorded
+        if recorded is None:
+            recorded = oracle.arrays[f"out.{result.output}"]
+        difference = result.difference(recorded)
         rows.append((_share(difference, result.tolerance), difference, result))
     share, difference, worst = max(rows, key=lambda row: row[0])
     return Verdict(oracle.name, share <= 1, difference, worst.tolerance, worst.output, len(results))
