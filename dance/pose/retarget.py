@@ -2,6 +2,7 @@
 
 `limbs` (default) takes both people into 3-D (`lengths`, `lift`, `ground`, `staging`), gives every bone of the driver the length
 of the source's, lets the way over the floor grow with the legs, and looks at the result with the source's camera.
+`body` does the same with the fitted 3-D bodies of both (`retarget_body`), and its poses have stances.
 `edn` is Everybody Dance Now's normalisation (`edn_normalise`); `none` only fits the driver's picture into the source's.
 """
 
@@ -17,8 +18,9 @@ import numpy as np
 from dance import skeleton as sk
 from dance.config import Options
 from dance.pose import edn_normalise as edn
-from dance.pose import lift, staging
+from dance.pose import lift, retarget_body, staging
 from dance.pose.lengths import MID_HIP, middle
+from dance.pose.retarget_body import Bodies
 from dance.pose.staging import Studied
 from dance.types import JOINTS, Array, InputError, Moment, Pose, Size, Track
 
@@ -31,13 +33,13 @@ Report = Callable[[str], None]
 class RetargetOptions(Options):
     """How the driver's poses become the source's.
 
-    mode: limbs | edn | none.  variant: of mode edn, `published` with its slips or `fixed`.
+    mode: limbs | body | edn | none.  variant: of mode edn, `published` with its slips or `fixed`.
     place: where the person dances: on the `source`'s floor or on the `driver`'s own (for the driver's background).
     focal: the cameras' focal length over the longer side of their pictures; nobody tells, so it is guessed.
     memory: seconds a live run looks back.
     """
 
-    mode: Literal["limbs", "edn", "none"] = "limbs"
+    mode: Literal["limbs", "body", "edn", "none"] = "limbs"
     variant: Literal["published", "fixed"] = "fixed"
     place: Literal["source", "driver"] = "source"
     focal: float = 1.2
@@ -52,6 +54,7 @@ def retarget(
     driver_size: Size,
     live: bool = False,
     report: Report | None = None,
+    bodies: Bodies | None = None,
 ) -> Iterator[Moment]:
     """The driver's moments with the poses the source would have, in the pixels of the source's pictures.
 
@@ -60,6 +63,7 @@ def retarget(
     guessed (from the nearest frames, else at rest) with GUESSED_SCORE, so that nothing drawn loses a limb for a
     moment; hand and face points that were not seen keep score 0. A frame without the person stays one.
     report: is told what a person should know about the result.
+    bodies: for mode body, the shapes that the stances of `driver` and `source` belong to.
     """
     if options.focal <= 0:
         raise InputError(f"retarget.focal = {options.focal}: must be above 0, usual is 0.8 to 1.6")
@@ -69,9 +73,9 @@ def retarget(
         return
     if not any(pose.found for pose in source.poses):
         raise InputError("nobody was found in the source picture; give one that shows the person")
-    if live and options.mode == "edn":
+    if live and options.mode in ("body", "edn"):
         raise InputError(
-            "retarget.mode = edn: needs the whole clip; live runs can use limbs or none"
+            f"retarget.mode = {options.mode}: needs the whole clip; live runs can use limbs or none"
         )
     if live:
         yield from _live(driver, source, options, driver_size, tell)
@@ -82,6 +86,14 @@ def retarget(
         return
     if options.mode == "edn":
         yield from _edn(moments, source, options.variant, driver_size)
+        return
+    if options.mode == "body":
+        assert bodies is not None, "mode body needs the shapes of both bodies"
+        poses = retarget_body.dance(
+            moments, source, bodies, driver_size=driver_size, on_source=options.place == "source",
+            focal=options.focal, guessed=GUESSED_SCORE, tell=tell,
+        )  # fmt: skip
+        yield from (replace(m, pose=pose) for m, pose in zip(moments, poses, strict=True))
         return
     yield from _clip(moments, source, options, driver_size, tell)
 

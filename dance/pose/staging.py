@@ -70,14 +70,14 @@ def study(
     for _ in range(3):
         figure = lift.lift(sight, build, np.exp(depth), scene, count=lift.SKELETON)
         for inside in parts:
-            part = _cut(figure, inside)
+            part = cut(figure, inside)
             clue = ground.by_feet(part, ground.floor_under(part, feet[inside]), feet[inside])
             depth[inside] = ground.distances(
                 log_size[inside], variance[inside], seconds[inside], clue
             )
     figure = lift.lift(sight, build, np.exp(depth), scene)
     floors = {
-        int(scene[inside][0]): ground.floor_under(_cut(figure, inside), feet[inside])
+        int(scene[inside][0]): ground.floor_under(cut(figure, inside), feet[inside])
         for inside in parts
     }
     return Studied(build, figure, floors, feet, scene)
@@ -113,18 +113,19 @@ class Setting:
     home: Array | None
 
 
-def on_source_floor(dancer: Studied, own: Studied) -> Setting:
-    """The source dances where they stand in their picture, before the source's camera."""
+def on_source_floor(dancer: Studied, own: Studied, *, level: bool = True) -> Setting:
+    """The source dances where they stand in their picture, before the source's camera.
+
+    level: whether the floor is moved so that the dance begins with the feet where the source's stand.
+    """
     seen = dancer.floors[min(dancer.floors)]
     inside = own.scene == own.scene[np.argmax(own.figure.found)]
     # Cameras tilt much alike, so the driver's floor tells of the source's.
     doubt = float(np.hypot(seen.doubt, _TILT))
-    floor = ground.floor_under(
-        _cut(own.figure, inside), own.feet[inside], slope=(seen.slope, doubt)
-    )
+    floor = ground.floor_under(cut(own.figure, inside), own.feet[inside], slope=(seen.slope, doubt))
     leg = own.build.leg / dancer.build.leg
     setting = Setting(_factors(dancer.build, own.build), leg, leg, floor, own.home)
-    return replace(setting, floor=_levelled(floor, dancer, own, setting))
+    return replace(setting, floor=_levelled(floor, dancer, own, setting)) if level else setting
 
 
 def _levelled(floor: Floor, dancer: Studied, own: Studied, setting: Setting) -> Floor:
@@ -139,7 +140,7 @@ def _levelled(floor: Floor, dancer: Studied, own: Studied, setting: Setting) -> 
     alone = np.arange(len(dancer.figure.found)) == first
     number = int(dancer.scene[first])
     begun = replace(
-        dancer, figure=_cut(dancer.figure, alone), floors={number: dancer.floors[number]},
+        dancer, figure=cut(dancer.figure, alone), floors={number: dancer.floors[number]},
         feet=dancer.feet[alone], scene=dancer.scene[alone],
     )  # fmt: skip
     placed = dance(begun, setting)
@@ -185,7 +186,7 @@ def dance(dancer: Studied, setting: Setting) -> Array:
     base = setting.home
     for number in sorted(dancer.floors):
         inside = dancer.scene == number
-        part = _cut(figure, inside)
+        part = cut(figure, inside)
         floor = dancer.floors[number]
         stage = setting.floor or floor
         start = part.root[np.argmax(part.found)]
@@ -196,7 +197,7 @@ def dance(dancer: Studied, setting: Setting) -> Array:
         rise = _rise(
             part, floor, Figure(placed, bones[inside], part.seen, part.found), stage, setting.leg
         )
-        root[inside] = placed + _held(rise, dancer.feet[inside])[:, None] * stage.axes[2]
+        root[inside] = placed + held(rise, dancer.feet[inside])[:, None] * stage.axes[2]
         base = root[inside][np.flatnonzero(part.found)[-1]]
     return Figure(root, bones, figure.seen, figure.found).joints()
 
@@ -220,7 +221,7 @@ def step(dancer: Studied, setting: Setting, root: Array | None) -> tuple[Array, 
             root = root + moved @ stage.axes
     shown = root if setting.home is None else kept_away(root[None], setting.home, stage)[0]
     bones = figure.bones[-1:] * setting.factors[:, None]
-    now = _cut(figure, np.arange(len(figure.found)) == len(figure.found) - 1)
+    now = cut(figure, np.arange(len(figure.found)) == len(figure.found) - 1)
     last = Figure(shown[None], bones, now.seen, now.found)
     rise = _rise(now, floor, last, stage, setting.leg) * (dancer.feet[-1:] > _SEEN)
     return root, last.joints()[0] + rise[0] * stage.axes[2]
@@ -256,7 +257,7 @@ def _rise(part: Figure, floor: Floor, whole: Figure, stage: Floor, leg: float) -
     )
 
 
-def _held(rise: Array, feet: Array) -> Array:
+def held(rise: Array, feet: Array) -> Array:
     """The lift, held where the feet are not seen; none where they never are."""
     good = feet > _SEEN
     if not good.any():
@@ -265,7 +266,7 @@ def _held(rise: Array, feet: Array) -> Array:
     return np.interp(frames, frames[good], rise[good])
 
 
-def _cut(figure: Figure, inside: Array) -> Figure:
+def cut(figure: Figure, inside: Array) -> Figure:
     return Figure(
         figure.root[inside], figure.bones[inside], figure.seen[inside], figure.found[inside]
     )
