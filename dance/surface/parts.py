@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from dance.surface.body import AVERAGE, BONES, rest
 from dance.types import Array
@@ -53,7 +55,7 @@ _SEGMENTS: dict[str, tuple[str, ...]] = {
     },
 }
 # Where the axis that parts front from back begins and ends.
-_AXES: dict[str, tuple[str, str]] = {
+AXES: dict[str, tuple[str, str]] = {
     "torso": ("pelvis", "neck"),
     **{
         f"{side} {segment}": (f"{side}_{start}", f"{side}_{end}")
@@ -67,10 +69,8 @@ _AXES: dict[str, tuple[str, str]] = {
     },
 }
 _TORSO_FORWARD = 0.015  # metres that the torso's dividing line lies before its axis
-_REACH = {
-    "thigh": 1.5,
-    "upper_arm": 1.3,
-}  # how much more than their weights say limbs take from the torso
+# How much more than their weights say limbs take from the torso.
+_REACH = {"thigh": 1.5, "upper_arm": 1.3}
 _ROUNDS = 20  # of making the parts' borders smooth; they come to rest long before
 
 
@@ -81,12 +81,9 @@ def part_of_faces(body: Body) -> Array:
     points, joints = (a.numpy() for a in rest(body, torch.tensor(AVERAGE)))
     faces = body.faces.numpy()
     pairs = faces.reshape(-1, 2, 3)
-    ends = np.sort(pairs, 2)
-    shared = (ends[:, 0, :, None] == ends[:, 1, None]).sum((1, 2))
-    assert (shared == 2).all(), "triangles must follow each other as the halves of quads"
     # Whole quads, whose rows run along and around the limbs: borders through their diagonals would be jagged.
     middles, weights = (a[pairs].mean((1, 2)) for a in (points, body.weights.numpy()))
-    found = smoothed(_labels(middles, weights, joints), _quads_beside(faces)).repeat(2)
+    found = smoothed(_labels(middles, weights, joints), quads_beside(faces)).repeat(2)
     # Exactly mirrored: what lies on the right is told by what lies on the left.
     right = points[faces].mean(1)[:, 0] < 0
     twins = twin_faces(faces, body.mirror.numpy())
@@ -106,8 +103,8 @@ def _labels(middles: Array, weights: Array, joints: Array) -> Array:
     out = np.zeros(len(middles), np.uint8)
     for number, name in enumerate(names):
         of = np.flatnonzero(segment == number)
-        if name in _AXES:
-            start, end = (joints[BONES.index(bone)] for bone in _AXES[name])
+        if name in AXES:
+            start, end = (joints[BONES.index(bone)] for bone in AXES[name])
             along = end - start
             share = (middles[of] - start) @ along / (along @ along)
             ahead = (start + share[:, None] * along)[:, 2] - middles[of][:, 2]
@@ -122,31 +119,54 @@ def _labels(middles: Array, weights: Array, joints: Array) -> Array:
 
 
 def smoothed(labels: Array, beside: Array) -> Array:
-    """Labels (Q,) in which none juts out: three neighbours of one other label take it over.
+    """Labels (Q,) without jags and crumbs: three neighbours of one other label take over what juts out.
 
-    beside: (Q, N) the neighbours' numbers, -1 where there is none.
+    beside: (Q, N) the neighbours' numbers, -1 where there is none.  Where several pieces of the mesh have one label
+    and touch others, all but the largest go to those.
     """
     out = labels.copy()
     for _ in range(_ROUNDS):
         around = np.where(beside >= 0, out[beside], out[:, None])
         votes = (around[:, :, None] == around[:, None]).sum(2)
         most = votes.argmax(1)[:, None]
-        changed = np.where(
-            np.take_along_axis(votes, most, 1) >= 3,
-            np.take_along_axis(around, most, 1),
-            out[:, None],
-        )[:, 0]
+        winner = np.take_along_axis(around, most, 1)[:, 0]
+        changed = np.where(np.take_along_axis(votes, most, 1)[:, 0] >= 3, winner, out)
+        changed = _without_crumbs(changed, beside)
         if (changed == out).all():
             break
         out = changed
     return out
 
 
-def _quads_beside(faces: Array) -> Array:
-    """For each quad, whose halves follow each other in the faces, the quads behind its four edges; -1: none."""
+def _without_crumbs(labels: Array, beside: Array) -> Array:
+    rows, places = np.nonzero((beside >= 0) & (labels[beside] == labels[:, None]))
+    joined = sparse.coo_matrix(
+        (np.ones(len(rows)), (rows, beside[rows, places])), (len(labels), len(labels))
+    )
+    piece = connected_components(joined, directed=False)[1]
+    sizes = np.bincount(piece)
+    out = labels.copy()
+    for label in np.unique(labels):
+        pieces = np.unique(piece[labels == label])
+        for crumb in pieces[pieces != pieces[sizes[pieces].argmax()]]:
+            of = np.flatnonzero(piece == crumb)
+            around = beside[of][beside[of] >= 0]
+            others = labels[around][labels[around] != label]
+            # An eye, which touches nothing, stays.
+            if len(others):
+                out[of] = np.bincount(others).argmax()
+    return out
+
+
+def quads_beside(faces: Array) -> Array:
+    """For each quad the quads behind its four edges, (Q, 4) int64; -1 where there is none.
+
+    faces: (2 Q, 3), the halves of a quad one after the other.
+    """
     beside = neighbours(faces)
     quads = np.where(beside >= 0, beside // 2, -1).reshape(-1, 6)
     own = quads == np.arange(len(quads))[:, None]
+    assert (own.sum(1) == 2).all(), "triangles must follow each other as the halves of quads"
     return quads[~own].reshape(-1, 4)
 
 
@@ -172,3 +192,28 @@ def twin_faces(faces: Array, mirror: Array) -> Array:
     out = np.empty(len(faces), np.int64)
     out[wanted] = order
     return out
+
+
+def patches(faces: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """Cuts the mesh where labels change, and vertices where a patch only touches itself.
+
+    Gives the patch of every triangle, (F,) int64, counted from 0; the triangles over the cut vertices, (F, 3)
+    int64; and which vertex each cut one was, (C,).  labels: (F,).
+    """
+    count = len(faces)
+    beside = neighbours(faces)
+    rows, edges = np.nonzero((beside >= 0) & (labels[beside] == labels[:, None]))
+    others = beside[rows, edges]
+    whole = sparse.coo_matrix((np.ones(len(rows)), (rows, others)), (count, count))
+    patch = connected_components(whole, directed=False)[1].astype(np.int64)
+    # Corners are one cut vertex where triangles of one patch meet in an edge that ends in them.
+    links = []
+    for end in (edges, (edges + 1) % 3):
+        same = faces[others] == faces[rows, end][:, None]
+        links.append(np.stack([rows * 3 + end, others * 3 + same.argmax(1)]))
+    here, there = np.concatenate(links, 1)
+    joined = sparse.coo_matrix((np.ones(len(here)), (here, there)), (3 * count, 3 * count))
+    cut = connected_components(joined, directed=False)[1].astype(np.int64)
+    origin = np.empty(cut.max() + 1, np.int64)
+    origin[cut] = faces.ravel()
+    return patch, cut.reshape(-1, 3), origin
