@@ -29,11 +29,12 @@ from dance.generators import _pix2pix as nets
 from dance.generators._pix2pix_published import facts as facts
 from dance.generators._pix2pix_published import network as network
 from dance.generators._pix2pix_published import rename as rename
+from dance.generators._placed import COLOURS as COLOURS
+from dance.generators._placed import placed
 from dance.labels import PUBLISHED_HEIGHT, LabelOptions, label
 from dance.types import Array, Drawn, Generator, InputError, Person, Pose, Size
 
 NAME = "edn"
-COLOURS = 3  # channels of a label and of a picture
 _MARGIN = 1.05  # sizes of the person so much beyond those seen are still known
 
 Box = tuple[int, int, int, int]
@@ -400,7 +401,7 @@ class EDN:
                 picture = self._draw(shown_.to(self.device), view, state)
                 state = remembered(picture)
                 if window is not None:
-                    picture = _placed(picture, window.matrix(pose), code.size)
+                    picture = placed(picture, window.matrix(pose), code.size)
                 drawn.append(picture)
         pictures = torch.cat(drawn) if drawn else self._nobody(code)[:0]
         alpha = pictures[:, COLOURS:] if self.architecture.alpha else None
@@ -441,27 +442,3 @@ class EDN:
         if torso and code.torso is not None:
             scale *= float(np.clip(torso, *code.torso)) / torso
         return geometry.Window(a.size, scale, a.follow.anchor, code.size)
-
-
-def _placed(picture: Tensor, matrix: Array, size: Size) -> Tensor:
-    """The view (1, 4, h, w) at its place in a picture of `size`, (1, 4, H, W); clear around it.
-
-    matrix: (2, 3) from pixels of the picture to those of the view.
-    """
-    height, width = picture.shape[-2:]
-    # From [-1, 1] across the large picture to [-1, 1] across the view, edges at pixels' outer edges.
-    large = np.diag([size[1] / 2, size[0] / 2, 1.0])
-    large[:2, 2] = (size[1] - 1) / 2, (size[0] - 1) / 2
-    small = np.diag([width / 2, height / 2, 1.0])
-    small[:2, 2] = (width - 1) / 2, (height - 1) / 2
-    whole = np.linalg.inv(small) @ np.vstack([matrix, [0, 0, 1]]) @ large
-    theta = torch.from_numpy(whole[:2]).to(picture)[None]
-    grid = F.affine_grid(theta, [1, 1, *size], align_corners=False)
-    colours, alpha = picture[:, :COLOURS], picture[:, COLOURS:]
-    return torch.cat(
-        [
-            F.grid_sample(colours, grid, padding_mode="border", align_corners=False),
-            F.grid_sample(alpha, grid, padding_mode="zeros", align_corners=False),
-        ],
-        1,
-    )

@@ -1,0 +1,205 @@
+"""What generators that draw from a single picture share: how the person is framed for the network and put back.
+
+The network sees the person upright in a frame of its own size, always equally large and with the middle of the
+torso at one place; what it draws is put where the pose stands in the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+
+from dance import geometry, joint_maps, weights
+from dance.config import Options, check
+from dance.generators._placed import COLOURS, placed
+from dance.types import Array, Drawn, InputError, Person, Pose, Size
+
+ArchitectureT = TypeVar("ArchitectureT", bound=BaseModel)
+Draw = Callable[[Array, Array], Tensor]
+"""(T, 18, 2) joints in the frame's pixels and their (T, 18) scores -> (T, 3 or 4, H, W), a matte in [0, 1] fourth."""
+
+_NEARER, _FARTHER = (
+    0.8,
+    1.25,
+)  # sizes of the person beside their own that a network is still shown as they are
+_SHAPE = 0.22  # of the torso's length: how far a body reaches from its limbs, where a network draws no matte
+_SOFT = 0.05  # of the torso's length: how soft that matte's edge is
+
+
+class Frame(Options):
+    """The frame the network sees. Published pictures are 256 x 176 (DeepFashion) or 128 x 64 (Market-1501)."""
+
+    height: int = Field(256, ge=8)
+    width: int = Field(176, ge=8)
+    torso: float = Field(0.25, gt=0, lt=1, description="the torso's share of the height")
+    middle: float = Field(0.46, gt=0, lt=1, description="how far down the torso's middle is")
+
+    @property
+    def size(self) -> Size:
+        return self.height, self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The person as the network sees them.
+
+    picture: (1, 3, H, W) in [-1, 1].  matte: (1, 1, H, W) in [0, 1].  xy, score: their 18 joints in the frame.
+    size: of the pictures of the result.  torso: its length in those, in pixels.
+    """
+
+    picture: Tensor
+    matte: Tensor
+    xy: Array
+    score: Array
+    size: Size
+    torso: float
+
+
+def study(person: Person, frame: Frame, device: str, *, alone: bool) -> Seen:
+    """The person's best view in the frame.
+
+    alone: on plain grey, as a network that draws with a matte is taught; else on what is behind them.
+    """
+    view = person.views[0]
+    torso = _torso(person)
+    matrix = _window(frame, person.size, torso, None).matrix(view.pose)
+    alpha = np.ascontiguousarray(view.alpha, np.float32)
+    rgb = view.frame.rgb.astype(np.float32) / 127.5 - 1
+    if alone:
+        rgb = rgb * alpha[..., None]
+    edge = cv2.BORDER_CONSTANT if alone else cv2.BORDER_REPLICATE
+    cut = [_cut(rgb, matrix, frame.size, edge), _cut(alpha, matrix, frame.size, cv2.BORDER_CONSTANT)[..., None]]  # fmt: skip
+    picture, matte = (torch.from_numpy(part).movedim(-1, 0)[None].to(device) for part in cut)
+    xy, score = joint_maps.joints(view.pose)
+    xy = geometry.transform(np.asarray(xy, np.float64), matrix)
+    return Seen(picture.clamp(-1, 1), matte.clamp(0, 1), xy, score, person.size, torso)
+
+
+def _torso(person: Person) -> float:
+    """The torso's length in pixels; where none is seen, what it is of a body as large as the joints' box."""
+    lengths = [geometry.torso_size(pose) for pose in (person.views[0].pose, *person.track.poses)]
+    seen = [length for length in lengths if length]
+    if seen:
+        return float(np.median(seen))
+    box = geometry.joints_box(person.views[0].pose.xy, person.views[0].pose.score)
+    return 0.3 * (person.size[0] if box is None else max(box.height, box.width, 1.0))
+
+
+def _cut(picture: Array, matrix: Array, size: Size, edge: int) -> Array:
+    """What the matrix leads into a frame of that size; made smaller by area, so that nothing flickers."""
+    shrink = int(1 / matrix[0, 0])
+    if shrink > 1:
+        # Whole blocks of pixels are averaged first; the matrix then starts from blocks.
+        height, width = (side // shrink * shrink for side in picture.shape[:2])
+        small = (width // shrink, height // shrink)
+        picture = cv2.resize(picture[:height, :width], small, interpolation=cv2.INTER_AREA)
+        matrix = matrix.copy()
+        matrix[:, 2] += matrix[:, :2].sum(1) * (shrink - 1) / 2
+        matrix[:, :2] *= shrink
+    return np.asarray(
+        cv2.warpAffine(picture, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=edge)
+    )
+
+
+def _window(frame: Frame, picture: Size, torso: float, pose: Pose | None) -> geometry.Window:
+    """The frame about a pose, at the person's scale; at another where they are much larger or smaller."""
+    scale = frame.torso * frame.height / torso
+    length = None if pose is None else geometry.torso_size(pose)
+    if length:
+        scale *= float(np.clip(length, _NEARER * torso, _FARTHER * torso)) / length
+    anchor = (frame.width - 1) / 2, frame.middle * frame.height - 0.5
+    return geometry.Window(frame.size, scale, anchor, picture)
+
+
+def render(draw: Draw, seen: Seen, frame: Frame, poses: Sequence[Pose]) -> Drawn:
+    """The poses drawn in the frame and put at their places; clear where nobody is seen. At least one pose."""
+    matrices = {
+        i: _window(frame, seen.size, seen.torso, pose).matrix(pose)
+        for i, pose in enumerate(poses)
+        if pose.found
+    }
+    clear = torch.zeros(1, COLOURS + 1, *seen.size, device=seen.picture.device)
+    pictures = [clear] * len(poses)
+    if matrices:
+        known = [joint_maps.joints(poses[i]) for i in matrices]
+        places = [
+            geometry.transform(np.asarray(xy, np.float64), matrix)
+            for (xy, _), matrix in zip(known, matrices.values(), strict=True)
+        ]
+        xy, score = np.stack(places), np.stack([score for _, score in known])
+        made = draw(xy, score)
+        if made.shape[1] == COLOURS:
+            made = torch.cat([made, _shapes(xy, score, frame).to(made)], 1)
+        for (i, matrix), picture in zip(matrices.items(), torch.split(made, 1), strict=True):
+            pictures[i] = placed(picture, matrix, seen.size)
+    whole = torch.cat(pictures) if pictures else clear[:0]
+    return Drawn(whole[:, :COLOURS].clamp(-1, 1), whole[:, COLOURS:].clamp(0, 1))
+
+
+def _shapes(xy: Array, score: Array, frame: Frame) -> Tensor:
+    """(T, 1, H, W) soft mattes about the limbs of the poses, for networks that draw the background too."""
+    torso = frame.torso * frame.height
+    mattes = [
+        joint_maps.body_mask(places, seen, frame.size, max(2.0, _SHAPE * torso)).astype(np.float32)
+        for places, seen in zip(xy, score, strict=True)
+    ]
+    soft = [cv2.GaussianBlur(matte, (0, 0), max(0.5, _SOFT * torso)) for matte in mattes]
+    return torch.from_numpy(np.stack(soft))[:, None]
+
+
+def save(
+    path: Path,
+    name: str,
+    trained: nn.Module,
+    architecture: BaseModel,
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Writes the weights of generator `name` with its architecture in the metadata, whole or not at all.
+
+    extra: further metadata, as text.
+    """
+    metadata = {"generator": name, "config": architecture.model_dump_json()}
+    weights.save_safetensors(path, trained, {**(extra or {}), **metadata})
+
+
+def load(
+    path: Path,
+    name: str,
+    architecture: type[ArchitectureT],
+    networks: Callable[[ArchitectureT], nn.Module],
+) -> tuple[ArchitectureT, nn.Module]:
+    """The architecture and networks of a weights file of generator `name`. Raises InputError for any other file."""
+    metadata = weights.read_metadata(path)
+    if metadata.get("generator") != name or "config" not in metadata:
+        made = metadata.get("generator")
+        what = f"they are for the generator {made!r}" if made else "the metadata name no generator"
+        raise InputError(f"{path}: these are no weights of {name}: {what}")
+    try:
+        values = json.loads(metadata["config"])
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: the config in its metadata is no JSON") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: the config in its metadata is no mapping")
+    found = check(architecture, values, f"{path}: config in its metadata")
+    trained = networks(found)
+    weights.load_safetensors(path, trained)
+    return found, trained
+
+
+def require(path: Path | None, name: str) -> Path:
+    """The weights file asked for. Raises InputError where there is none."""
+    if path is None:
+        raise InputError(
+            f"the generator {name} draws with trained weights: give them, "
+            "generator.options.weights=FILE.safetensors"
+        )
+    return path
