@@ -120,7 +120,8 @@ def _gradients(points: Array, triangles: Array, area: Array) -> Array:
     )
     across = np.roll(corners, -2, 1) - np.roll(corners, -1, 1)
     # The gradient of a corner's hat function: its opposite side turned by a quarter, over twice the area.
-    return np.stack([-across[..., 1], across[..., 0]], -1) / (2 * area)[:, None, None]
+    turned = np.stack([-across[..., 1], across[..., 0]], -1)
+    return np.asarray(turned / (2 * area)[:, None, None])
 
 
 def _jacobians(flat: Array, triangles: Array, gradients: Array) -> Array:
@@ -160,7 +161,7 @@ def _proxy_minimum(flat: Array, triangles: Array, gradients: Array, area: Array)
     still = 1e-6 * area.sum() / count
     normal = sparse.csc_matrix(system.T @ system + still * sparse.identity(2 * count))
     place = splu(normal).solve(system.T @ wanted + still * flat.T.ravel())
-    return place.reshape(2, count).T
+    return np.asarray(place.reshape(2, count).T)
 
 
 def _first_turnover(flat: Array, way: Array, triangles: Array) -> float:

@@ -189,7 +189,7 @@ def _upright(flat: Array, descent: Array) -> Array:
     slope = np.linalg.lstsq(centred, descent - descent.mean(), rcond=None)[0]
     down = slope / np.linalg.norm(slope)
     right = np.array([-down[1], down[0]])
-    return centred @ np.stack([right, down], 1)
+    return np.asarray(centred @ np.stack([right, down], 1))
 
 
 def _into_box(corners: Array, box: tuple[float, float, float, float]) -> Array:

@@ -167,7 +167,7 @@ def quads_beside(faces: Array) -> Array:
     quads = np.where(beside >= 0, beside // 2, -1).reshape(-1, 6)
     own = quads == np.arange(len(quads))[:, None]
     assert (own.sum(1) == 2).all(), "triangles must follow each other as the halves of quads"
-    return quads[~own].reshape(-1, 4)
+    return np.asarray(quads[~own].reshape(-1, 4))
 
 
 def neighbours(faces: Array) -> Array:

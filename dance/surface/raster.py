@@ -26,7 +26,7 @@ Number = Any  # a number of any width in compiled code
 NEAR = 0.05  # metres: what is closer to the camera is not drawn
 _SAMPLES = 16  # places at which a pixel at the outline is asked whether it is covered
 _STRIDE = 7  # their rows: a lattice in which no two share a row or a column, so that all slopes come out even
-_FLAT = 1e-15  # cubic metres: a triangle seen this nearly from its edge is nothing
+FLAT = 1e-15  # cubic metres: a triangle seen this nearly from its edge is nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def interpolate(fragments: Fragments, corners: Array) -> Array:
 def parts(fragments: Fragments, charts: Charts) -> Array:
     """DensePose's part at every pixel, (H, W) uint8: 1..24, 0 where there is no body."""
     # The triangle -1 takes the last entry.
-    return np.append(charts.part, np.uint8(0))[fragments.face]
+    return np.asarray(np.append(charts.part, np.uint8(0))[fragments.face])
 
 
 def uv(fragments: Fragments, charts: Charts) -> Array:
@@ -116,8 +116,8 @@ def normals(fragments: Fragments, vertices: Array, faces: Array) -> Array:
     vertices, faces: what was rasterised.
     """
     found = interpolate(fragments, vertex_normals(vertices, faces)[faces])
-    length = np.linalg.norm(found, axis=2, keepdims=True)
-    return found / np.maximum(length, np.float32(1e-12))
+    _shorten(found)
+    return found
 
 
 @njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
@@ -168,7 +168,7 @@ def _draw(
     for t in range(len(corners)):
         a, b, c = points[corners[t, 0]], points[corners[t, 1]], points[corners[t, 2]]
         volume = _volume(a, b, c)
-        if (volume > -_FLAT and not both_sides) or abs(volume) < _FLAT:
+        if (volume > -FLAT and not both_sides) or abs(volume) < FLAT:
             continue
         low_x, high_x, low_y, high_y = _reach(a, b, c, view)
         left, right = max(0, int(np.ceil(low_x))), min(width - 1, int(np.floor(high_x)))
@@ -218,7 +218,7 @@ def _soften(
     for t in range(len(corners)):
         a, b, c = points[corners[t, 0]], points[corners[t, 1]], points[corners[t, 2]]
         volume = _volume(a, b, c)
-        if (volume > -_FLAT and not both_sides) or abs(volume) < _FLAT:
+        if (volume > -FLAT and not both_sides) or abs(volume) < FLAT:
             continue
         low_x, high_x, low_y, high_y = _reach(a, b, c, view)
         left, right = max(0, int(np.ceil(low_x - 0.5))), min(width - 1, int(np.floor(high_x + 0.5)))
@@ -313,6 +313,18 @@ def _mix(face: Array, bary: Array, values: Array, found: Array) -> None:
                         + bary[y, x, 1] * values[t, 1, c]
                         + bary[y, x, 2] * values[t, 2, c]
                     )
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _shorten(found: Array) -> None:
+    """Gives vectors (H, W, 3) the length 1, but for those of length 0."""
+    for y in range(found.shape[0]):
+        for x in range(found.shape[1]):
+            a, b, c = found[y, x]
+            square = a * a + b * b + c * c
+            if square > 0:
+                long = np.float32(np.sqrt(square))
+                found[y, x, 0], found[y, x, 1], found[y, x, 2] = a / long, b / long, c / long
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
