@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,14 @@ from dance import demo, video
 from dance.types import Frame
 
 Maker = Callable[..., Path]
+
+
+@pytest.fixture
+def recorded(request: pytest.FixtureRequest) -> Path:
+    """The folder of oracles: the environment's DANCE_ORACLES, else that of the developers."""
+    named = os.environ.get("DANCE_ORACLES")
+    shared: Path | None = None if named else request.getfixturevalue("shared")
+    return Path(named) if named else Path(str(shared)) / "oracles"
 
 
 @pytest.fixture

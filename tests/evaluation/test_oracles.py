@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zlib
 from pathlib import Path
@@ -21,14 +20,6 @@ from dance.generators import _pix2pix_published as published
 from dance.types import InputError
 
 HEAVY = ("edn_global_generator_full", "edn_local_enhancer_full", "edn_face_generator_global_full")
-
-
-@pytest.fixture
-def recorded(request: pytest.FixtureRequest) -> Path:
-    """The folder of oracles: the environment's DANCE_ORACLES, else that of the developers."""
-    named = os.environ.get("DANCE_ORACLES")
-    shared: Path | None = None if named else request.getfixturevalue("shared")
-    return Path(named) if named else Path(str(shared)) / "oracles"
 
 
 def names(folder: Path, *prefixes: str) -> list[str]:

@@ -191,6 +191,7 @@ def filled(
 
 
 Derive = Callable[[nn.Module, Mapping[str, Sequence[Any]]], Mapping[str, Tensor]]
+Run = Callable[[nn.Module, Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 def network_results(
@@ -201,12 +202,14 @@ def network_results(
     main: str | None = None,
     listen: Iterable[str] = (),
     derive: Derive | None = None,
+    run: Run | None = None,
 ) -> Iterator[Result]:
     """Every result of a network's oracle: outputs, what sub-modules give, and gradients.
 
     also: further outputs, each with the name of our module that gives it.  main: the output that is what the
     network gives, where there are others.  derive: (network, what the modules `listen` gave, call by call) ->
-    further outputs.
+    further outputs.  run: (network, inputs by name) -> outputs by name, the one gradients are taken of first, where
+    the network is not simply called.
     """
     state = oracle.state()
     if not oracle.facts["weights_recipe"].get("stored", True):
@@ -230,9 +233,12 @@ def network_results(
         torch.set_grad_enabled("in.probe" in oracle.arrays),
         _listening(module, {*filter(None, places.values()), *listen}) as heard,
     ):
-        # In the order of the file's names: picture before instances.
-        out = module(*(inputs[name] for name in sorted(inputs)))
-        values = {main: out} if main is not None else _named(out, oracle)
+        if run is not None:
+            values = run(module, inputs)
+        else:
+            # In the order of the file's names: picture before instances.
+            out = module(*(inputs[name] for name in sorted(inputs)))
+            values = {main: out} if main is not None else _named(out, oracle)
         values.update(derive(module, heard) if derive is not None else {})
     for name, place in places.items():
         call = int(name.partition("#")[2] or 1) - 1
