@@ -1,0 +1,234 @@
+"""What a track tells about a body, picture by picture, and how far a body is from it.
+
+N found pictures, J = len(`MEASURED`) joints, D freedoms (`_chain`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dance import skeleton as sk
+from dance.surface._chain import COUNT, FREEDOMS, Frames, Posed, logs
+from dance.surface._normal import Normal
+from dance.types import Array, Camera, Track
+
+_FACE = (36, 39, 42, 45, 48, 54)
+MEASURED: tuple[int, ...] = (
+    *range(sk.FEET_SLICE.stop),
+    *(sk.FACE_SLICE.start + k for k in _FACE),
+    *(
+        sk.INDEX[f"{side}_{joint}"]
+        for side in ("left", "right")
+        for joint in ("thumb_2", "index_1", "pinky_1")
+    ),
+)
+"""Those of the 133 joints that are compared: body, feet, corners of eyes and mouth, knuckles."""
+BODY: int = sk.FEET_SLICE.stop
+
+# How far estimated joints are off, metres at the person.
+OFF = 0.025
+# Directions of bones in the estimator's metric landmarks, as shares of the bones' lengths: off along the camera's
+# axis, and across it, where pixels say it better.
+_OFF_AWAY, _OFF_ACROSS = 0.22, 0.4
+_ROBUST = 3.0  # errors beyond so many times their spread are taken for mistakes
+
+_DIRECTIONS: tuple[tuple[int, int], ...] = (
+    (sk.RIGHT_HIP, sk.LEFT_HIP), (sk.RIGHT_SHOULDER, sk.LEFT_SHOULDER),
+    (sk.LEFT_HIP, sk.LEFT_SHOULDER), (sk.RIGHT_HIP, sk.RIGHT_SHOULDER),
+    (sk.LEFT_SHOULDER, sk.LEFT_ELBOW), (sk.LEFT_ELBOW, sk.LEFT_WRIST),
+    (sk.RIGHT_SHOULDER, sk.RIGHT_ELBOW), (sk.RIGHT_ELBOW, sk.RIGHT_WRIST),
+    (sk.LEFT_HIP, sk.LEFT_KNEE), (sk.LEFT_KNEE, sk.LEFT_ANKLE),
+    (sk.RIGHT_HIP, sk.RIGHT_KNEE), (sk.RIGHT_KNEE, sk.RIGHT_ANKLE),
+    (sk.LEFT_HEEL, sk.LEFT_BIG_TOE), (sk.RIGHT_HEEL, sk.RIGHT_BIG_TOE),
+    (sk.RIGHT_EAR, sk.LEFT_EAR), (sk.LEFT_EAR, sk.NOSE), (sk.RIGHT_EAR, sk.NOSE),
+)  # fmt: skip
+_FROM, _TO = (np.array(ends) for ends in zip(*_DIRECTIONS, strict=True))
+
+# Usual accelerations: radians and metres in a second squared.
+_WHIRL, _LEAP = 60.0, 8.0
+_SOLES = (sk.LEFT_HEEL, sk.LEFT_BIG_TOE, sk.RIGHT_HEEL, sk.RIGHT_BIG_TOE)
+# A sole point stands while it moves less than so many torso lengths a second in the picture; standing, it may
+# still seem to move so many metres a second.
+_STILL, _CREEP = 0.3, 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is seen in the found pictures.
+
+    numbers: (N,) which pictures of the track.  xy: (N, J, 2) pixels.  score: (N, J).  camera: of the clip.
+    world: (N, B', 3) directions of `_DIRECTIONS`, shares of their lengths over the clip, or None.
+    still: (N - 1, 4) how surely heels and toes stand between a picture and the next.
+    gap: (N - 1,) seconds between them; inf where a scene ends.
+    """
+
+    numbers: Array
+    xy: Array
+    score: Array
+    camera: Camera
+    world: Array | None
+    still: Array
+    gap: Array
+
+    def __getitem__(self, rows: Array) -> Evidence:
+        """Some pictures, each taken for itself."""
+        world = None if self.world is None else self.world[rows]
+        count = max(len(rows) - 1, 0)
+        return Evidence(
+            self.numbers[rows], self.xy[rows], self.score[rows], self.camera, world,
+            np.zeros((count, len(_SOLES))), np.full(count, np.inf),
+        )  # fmt: skip
+
+    @property
+    def rays(self) -> Array:
+        """x / z and y / z of what is seen, (N, J, 2)."""
+        return np.asarray((self.xy - np.asarray(self.camera.centre)) / self.camera.focal)
+
+
+def look(track: Track, camera: Camera) -> Evidence:
+    """The evidence of a track's found pictures."""
+    numbers = np.array([i for i, pose in enumerate(track.poses) if pose.found], int)
+    poses = [track.poses[i] for i in numbers]
+    joints = list(MEASURED)
+    xy = np.array([p.xy[joints] for p in poses], np.float64).reshape(-1, len(joints), 2)
+    score = np.array([p.score[joints] for p in poses], np.float64).reshape(-1, len(joints))
+    xy = np.where(score[..., None] > 0, np.nan_to_num(xy), np.asarray(camera.centre))
+    seconds = np.array([float(track.times[i]) for i in numbers])
+    gap = np.maximum(np.diff(seconds), 1e-3)
+    for k in range(len(gap)):
+        if any(numbers[k] < cut <= numbers[k + 1] for cut in track.cuts):
+            gap[k] = np.inf
+    return Evidence(
+        numbers,
+        xy,
+        score,
+        camera,
+        _directions(track, numbers, score),
+        _standing(xy, score, gap),
+        gap,
+    )
+
+
+def _directions(track: Track, numbers: Array, score: Array) -> Array | None:
+    poses = [track.poses[i] for i in numbers]
+    if not poses or any(pose.world is None for pose in poses):
+        return None
+    world = np.stack([pose.world for pose in poses if pose.world is not None]).astype(np.float64)
+    vectors = world[:, _TO] - world[:, _FROM]
+    seen = np.minimum(score[:, _TO], score[:, _FROM]) > 0.3
+    lengths = np.linalg.norm(vectors, axis=2)
+    usual = np.array(
+        [np.median(row[ok]) if ok.any() else 1.0 for row, ok in zip(lengths.T, seen.T, strict=True)]
+    )
+    return np.asarray(vectors / np.maximum(usual, 0.02)[:, None])
+
+
+def _standing(xy: Array, score: Array, gap: Array) -> Array:
+    """How surely heels and toes stand still from one picture to the next, (N - 1, 4)."""
+    if len(xy) < 2:
+        return np.zeros((0, len(_SOLES)))
+    soles = list(_SOLES)
+    torso = np.linalg.norm(
+        (xy[:, sk.LEFT_SHOULDER] + xy[:, sk.RIGHT_SHOULDER]) / 2
+        - (xy[:, sk.LEFT_HIP] + xy[:, sk.RIGHT_HIP]) / 2,
+        axis=1,
+    )
+    size = np.maximum(np.median(torso), 1.0)
+    speed = np.linalg.norm(np.diff(xy[:, soles], axis=0), axis=2) / size / gap[:, None]
+    sure = np.minimum(score[1:, soles], score[:-1, soles])
+    return np.asarray(np.exp(-((speed / _STILL) ** 2)) * sure * np.isfinite(gap)[:, None])
+
+
+def add_points(
+    normal: Normal, seen: Evidence, posed: Posed, jacobian: Array, robust: float
+) -> tuple[Array, Array]:
+    """Joints are seen where they are. Their residuals (N, 2 J), and rows of the jacobian for `by_shape`.
+
+    robust: how many times its spread an error may be before it counts less and less.
+    """
+    residual, weight = point_errors(seen, posed)
+    trust = 1 / (1 + (np.linalg.norm(residual, axis=2) / robust) ** 2)
+    root = (np.sqrt(weight) * trust)[..., None]
+    rows = project_slope(posed, jacobian) / OFF * root[..., None]
+    residual = residual * root
+    count = len(residual)
+    normal.add(rows.reshape(count, -1, COUNT), residual.reshape(count, -1))
+    return residual, root
+
+
+def point_errors(seen: Evidence, posed: Posed) -> tuple[Array, Array]:
+    """How far joints are from where they are seen, (N, J, 2) in their usual errors, and their weights (N, J)."""
+    z = np.maximum(posed.joints[..., 2:], 0.1)
+    root = np.maximum(posed.places[:, :1, 2:], 0.1)
+    error = (posed.joints[..., :2] / z - seen.rays) * root / OFF
+    return error, seen.score
+
+
+def project_slope(posed: Posed, slope: Array) -> Array:
+    """How pixels move with joints' slopes (N, J, 3, K), as metres at the person, (N, J, 2, K)."""
+    z = np.maximum(posed.joints[..., 2], 0.1)[..., None, None]
+    ray = (posed.joints[..., :2] / z[..., 0])[..., None]
+    root = np.maximum(posed.places[:, 0, 2], 0.1)[:, None, None, None]
+    return np.asarray((slope[:, :, :2] - ray * slope[:, :, 2:]) / z * root)
+
+
+def direction_errors(seen: Evidence, posed: Posed) -> tuple[Array, Array, Array]:
+    """Directions' residuals (N, B', 3), their weights' roots (N, B', 3) and the bones' lengths (N, B', 1)."""
+    assert seen.world is not None
+    vectors = posed.joints[:, _TO] - posed.joints[:, _FROM]
+    lengths = np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 0.02)
+    error = (vectors / lengths - seen.world) / [_OFF_ACROSS, _OFF_ACROSS, _OFF_AWAY]
+    trust = 1 / (1 + (np.linalg.norm(error, axis=2) / _ROBUST) ** 2)
+    sure = np.minimum(seen.score[:, _TO], seen.score[:, _FROM])
+    # What is out of sight is still guessed by the estimator better than by nobody.
+    root = np.sqrt(np.maximum(sure, 0.15 * (seen.score.max(1, keepdims=True) > 0))) * trust
+    return error, np.broadcast_to(root[..., None], error.shape), lengths
+
+
+def add_directions(normal: Normal, seen: Evidence, posed: Posed, jacobian: Array) -> None:
+    """Bones point where the metric landmarks say."""
+    if seen.world is None:
+        return
+    error, root, lengths = direction_errors(seen, posed)
+    scale = root / lengths / np.array([_OFF_ACROSS, _OFF_ACROSS, _OFF_AWAY])
+    rows = (jacobian[:, _TO] - jacobian[:, _FROM]) * scale[..., None]
+    count = len(rows)
+    normal.add(rows.reshape(count, -1, COUNT), (error * root).reshape(count, -1))
+
+
+def add_motion(
+    normal: Normal, seen: Evidence, frames: Frames, posed: Posed, jacobian: Array
+) -> None:
+    """Nothing is flung about, and feet that stand do not slide."""
+    if len(frames.root) < 2:
+        return
+    step = np.zeros((len(frames.root) - 1, COUNT))
+    step[:, :3] = np.diff(frames.root, axis=0)
+    spread = np.full(COUNT, _WHIRL)
+    spread[:3] = _LEAP
+    for freedom in FREEDOMS:
+        own = frames.own[:, freedom.bones[0]]
+        turn = logs(own[:-1].transpose(0, 2, 1) @ own[1:]) * len(freedom.bones)
+        step[:, freedom.columns] = turn @ freedom.axes.T
+    if len(step) > 1:
+        # Pictures may come unevenly: what is bent is the speed.
+        one, two = seen.gap[:-1, None], seen.gap[1:, None]
+        usable = np.isfinite(one) & np.isfinite(two)
+        mean = np.where(usable, (one + two) / 2, 1.0)
+        ratio = np.where(usable, one / np.where(usable, two, 1.0), 1.0)
+        even = np.abs(np.log(ratio)) < 0.5
+        weight = np.where(usable & even, 1 / (spread * mean**2) ** 2, 0.0)
+        normal.add_bends(weight, step[1:] * ratio - step[:-1])
+    soles = list(_SOLES)
+    creep = _CREEP * np.where(np.isfinite(seen.gap), seen.gap, 1.0)
+    root = np.sqrt(seen.still) / np.maximum(creep, 1e-3)[:, None]
+    moved = np.diff(posed.joints[:, soles], axis=0) * root[..., None]
+    rows = jacobian[:, soles]
+    count = len(moved)
+    normal.add_steps(
+        (-rows[:-1] * root[..., None, None]).reshape(count, -1, COUNT),
+        (rows[1:] * root[..., None, None]).reshape(count, -1, COUNT),
+        moved.reshape(count, -1),
+    )

@@ -1,0 +1,221 @@
+"""A 3-D body fitted to the poses of a clip: its shape once, its stance in every picture.
+
+Least squares over all pictures at once, solved by Gauss and Newton's method with the bones' own derivatives: joints
+where they are seen (robust, by their scores), bones pointing where the estimator's metric landmarks say, joints bent
+as people's are, even motion within a scene, standing feet that do not slide; for the shape the outlines of mattes too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from dance import skeleton as sk
+from dance.config import Options
+from dance.surface import _evidence as evidence
+from dance.surface import _prior as prior
+from dance.surface import body as bodies
+from dance.surface._chain import COUNT, Build, Frames, build, by_shape, jacobian, pose, slopes
+from dance.surface._evidence import BODY, MEASURED, Evidence
+from dance.surface._normal import Normal
+from dance.surface._start import place, start
+from dance.surface.body import BONES, Body
+from dance.types import Array, Camera, InputError, Physique, Stance, Track
+
+Report = Callable[[str], None]
+
+_STUDIED = 48  # pictures that tell the shape; more tell hardly more
+_PIECE = 600  # pictures solved at once
+
+
+class FitOptions(Options):
+    """How a 3-D body is fitted.
+
+    focal: the camera's focal length over the longer side of the picture; nobody tells, so it is guessed.
+    """
+
+    focal: float = 1.2
+
+
+def fit(
+    track: Track,
+    options: FitOptions | None = None,
+    *,
+    mattes: Mapping[int, Array] | None = None,
+    physique: Physique | None = None,
+    on_progress: Report | None = None,
+) -> tuple[Physique, list[Stance | None]]:
+    """The body and how it stands in every picture; None in pictures without the person.
+
+    mattes: (H, W) float in [0, 1] of some pictures of the track, by their numbers: their outlines shape the body.
+    physique: somebody known already, of whom only the stances are looked for.
+    Raises InputError where no picture has the person.
+    """
+    options = options or FitOptions()
+    if options.focal <= 0:
+        raise InputError(f"focal = {options.focal}: must be above 0, usual is 0.8 to 1.6")
+    camera = physique.camera if physique else camera_of(track.size, options.focal)
+    seen = evidence.look(track, camera)
+    if not len(seen.numbers):
+        raise InputError("no picture shows a person: a 3-D body cannot be fitted")
+    tell = on_progress or (lambda line: None)
+    body = bodies.load(on_progress)
+    shape = np.array(bodies.AVERAGE) if physique is None else physique.shape.astype(np.float64)
+    made = build(body, shape, MEASURED)
+    frames = _started(track, seen, made)
+    if physique is None:
+        tell(f"fitting the shape of the 3-D body to {min(_STUDIED, len(seen.numbers))} pictures")
+        shape = _shape(body, seen, frames, mattes or {})
+        made = build(body, shape, MEASURED)
+        physique = Physique(shape.astype(np.float32), camera, _sure_of_shape(seen))
+    tell(f"fitting the 3-D body to {len(seen.numbers)} pictures")
+    frames = _solved(seen, _started(track, seen, made), made, _SCHEDULE)
+    return physique, _stances(len(track), seen, frames, made)
+
+
+def camera_of(size: tuple[int, int], focal: float) -> Camera:
+    """The camera of pictures of a size: focal times the longer side, its axis through the middle."""
+    height, width = size
+    return Camera(focal * max(size), ((width - 1) / 2, (height - 1) / 2))
+
+
+# Steps of the solution: how many times its spread an error may be, and how much steps are held back.
+_SCHEDULE: tuple[tuple[float, float], ...] = (
+    *((12.0, 30.0),) * 4, *((6.0, 5.0),) * 4, *((4.0, 1.0),) * 8
+)  # fmt: skip
+
+
+def _started(track: Track, seen: Evidence, made: Build) -> Frames:
+    poses = [track.poses[i] for i in seen.numbers]
+    world = None
+    if all(p.world is not None for p in poses):
+        world = np.stack([p.world for p in poses if p.world is not None])
+    frames = start(world, np.stack([p.xy for p in poses]), np.stack([p.score for p in poses]))
+    return place(frames, made, seen.rays, seen.score, usual=3.5)
+
+
+def _solved(
+    seen: Evidence, frames: Frames, made: Build, schedule: tuple[tuple[float, float], ...]
+) -> Frames:
+    for robust, damping in schedule:
+        posed = pose(frames, made)
+        slope = jacobian(posed, made)
+        normal = Normal.empty(len(frames.root), COUNT)
+        evidence.add_points(normal, seen, posed, slope, robust)
+        evidence.add_directions(normal, seen, posed, slope)
+        evidence.add_motion(normal, seen, frames, posed, slope)
+        prior.add_pose(normal, frames)
+        frames = frames.moved(_bounded(normal.solve(np.full(COUNT, damping))))
+    return frames
+
+
+def _bounded(step: Array) -> Array:
+    """No bone turns by more than half a radian at once, nobody jumps by more than a metre."""
+    largest = np.maximum(
+        np.abs(step[:, 3:]).max(1) / 0.5, np.linalg.norm(step[:, :3], axis=1) / 1.0
+    )
+    return np.asarray(step / np.maximum(largest, 1.0)[:, None])
+
+
+def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Array]) -> Array:
+    """The shape that suits pictures picked evenly, each for itself, and their outlines."""
+    rows = _picked(seen, mattes)
+    seen, frames = seen[rows], frames[rows]
+    average = np.array(bodies.AVERAGE)
+    shape = average.copy()
+    frames = _solved(seen, frames, build(body, shape, MEASURED), _SCHEDULE[:10])
+    for _ in range(8):
+        made, slope = build(body, shape, MEASURED), slopes(body, shape, MEASURED)
+        posed = pose(frames, made)
+        moved = jacobian(posed, made)
+        normal = Normal.empty(len(frames.root), COUNT)
+        residual, root = evidence.add_points(normal, seen, posed, moved, 4.0)
+        evidence.add_directions(normal, seen, posed, moved)
+        prior.add_pose(normal, frames)
+        count = len(rows)
+        weight = (root / evidence.OFF)[..., None]
+        with_shape = (evidence.project_slope(posed, by_shape(posed, made, slope)) * weight).reshape(
+            count, -1, len(shape)
+        )
+        with_pose = (evidence.project_slope(posed, moved) * weight).reshape(count, -1, COUNT)
+        cross = with_pose.transpose(0, 2, 1) @ with_shape
+        own = np.einsum("tns,tnk->sk", with_shape, with_shape) / _alike(count)
+        pull = -np.einsum("tns,tn->s", with_shape, residual.reshape(count, -1)) / _alike(count)
+        own += np.diag(1 / prior.SPREAD**2)
+        pull -= (shape - average) / prior.SPREAD**2
+        blocks = normal.own + np.eye(COUNT)
+        through = np.linalg.solve(blocks, np.concatenate([cross, normal.pull[..., None]], 2))
+        own -= np.einsum("tds,tdk->sk", cross, through[..., :-1]) / _alike(count)
+        pull -= np.einsum("tds,td->s", cross, through[..., -1]) / _alike(count)
+        step = np.linalg.solve(own, pull).clip(-0.15, 0.15)
+        shape = prior.within(shape + step)
+        frames = frames.moved(_bounded(through[..., -1] - through[..., :-1] @ step))
+    return shape
+
+
+def _alike(count: int) -> float:
+    """Neighbouring pictures err alike: many pictures tell no more than a few."""
+    return max(1.0, count / 12)
+
+
+def _picked(seen: Evidence, mattes: Mapping[int, Array]) -> Array:
+    """Rows of pictures to study: those with mattes, and the best seen of even stretches of the clip."""
+    quality = seen.score[:, :BODY].mean(1)
+    count = min(_STUDIED, len(quality))
+    pieces = np.array_split(np.arange(len(quality)), count)
+    rows = [piece[quality[piece].argmax()] for piece in pieces if len(piece)]
+    return np.array(sorted(set(rows)))
+
+
+def _sure_of_shape(seen: Evidence) -> float:
+    """How much of the body is seen, at its best, in [0, 1]."""
+    return float(np.quantile(seen.score[:, :BODY], 0.9, axis=0).mean().clip(0, 1))
+
+
+def _stances(count: int, seen: Evidence, frames: Frames, made: Build) -> list[Stance | None]:
+    turns = frames.turns.astype(np.float32)
+    roots = frames.root.astype(np.float32)
+    sure = _sure(seen, frames, made)
+    out: list[Stance | None] = [None] * count
+    for row, number in enumerate(seen.numbers):
+        out[number] = Stance(turns[row], roots[row], sure[row])
+    return out
+
+
+def _sure(seen: Evidence, frames: Frames, made: Build) -> Array:
+    """How well each bone is seen, (N, B) in [0, 1]: what is known of the joints it turns, where they fit."""
+    error, score = evidence.point_errors(seen, pose(frames, made))
+    fits = score / (1 + (np.linalg.norm(error, axis=2) / 4.0) ** 2)
+    out = np.zeros((len(fits), len(BONES)), np.float32)
+    for b, joints in enumerate(_TOLD_BY):
+        out[:, b] = fits[:, joints].min(1) if joints else 0.0
+    return out
+
+
+def _told_by() -> list[list[int]]:
+    """For each bone those of the measured joints that tell where it is and how it is turned."""
+    trunk = [sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER, sk.LEFT_HIP, sk.RIGHT_HIP]
+    out: list[list[int]] = []
+    for name in BONES:
+        side, _, bone = name.partition("_")
+        if name in ("pelvis", "spine", "chest", "upper_chest"):
+            out.append(trunk)
+            continue
+        if name in ("neck", "head"):
+            out.append([sk.NOSE, sk.LEFT_EYE, sk.RIGHT_EYE])
+            continue
+        shoulder, hip = sk.INDEX[f"{side}_shoulder"], sk.INDEX[f"{side}_hip"]
+        foot = [sk.INDEX[f"{side}_heel"], sk.INDEX[f"{side}_big_toe"]]
+        chains = {
+            "clavicle": [shoulder], "upper_arm": [shoulder, shoulder + 2],
+            "forearm": [shoulder + 2, shoulder + 4],
+            "hand": [shoulder + 4, MEASURED.index(sk.INDEX[f"{side}_index_1"])],
+            "fingers": [],
+            "thigh": [hip, hip + 2], "shin": [hip + 2, hip + 4], "foot": foot, "toes": [],
+        }  # fmt: skip
+        out.append(chains[bone])
+    return out
+
+
+_TOLD_BY = _told_by()

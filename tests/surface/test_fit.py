@@ -1,0 +1,197 @@
+"""Fitting the 3-D body to poses: made-up dancers whose bones are known."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from dance import skeleton as sk
+from dance.surface import body as bodies
+from dance.surface import fit as fitting
+from dance.surface.body import AVERAGE, BONES, SHAPE
+from dance.types import Array, Camera, InputError, Pose, Stance, Track
+
+SIZE = (480, 640)
+CAMERA = Camera(1.2 * 640, (319.5, 239.5))
+LIMBS = slice(sk.LEFT_SHOULDER, sk.RIGHT_ANKLE + 1)
+
+
+def shape(**values: float) -> Array:
+    out = np.array(AVERAGE, np.float32)
+    for name, value in values.items():
+        out[SHAPE.index(name)] = value
+    return out
+
+
+def dance(count: int, *, facing: float = 0.0) -> tuple[Array, Array]:
+    """Turns (T, B, 3) and roots (T, 3) of somebody who sways, waves and steps, 25 pictures a second."""
+    turns = np.zeros((count, len(BONES), 3), np.float32)
+    beat = np.arange(count) * 0.12
+
+    def put(bone: str, x: Array | float, y: Array | float, z: Array | float) -> None:
+        turns[:, BONES.index(bone)] = np.stack([np.broadcast_to(v, count) for v in (x, y, z)], 1)
+
+    put("pelvis", 0.0, facing + 0.3 * np.sin(beat), 0.0)
+    put("chest", 0.1, 0.1 * np.sin(beat), 0.05)
+    put("left_upper_arm", 0.2, 0.3 * np.sin(beat), 0.4 + 0.6 * np.cos(beat))
+    put("right_upper_arm", 0.1, -0.4, -0.5 + 0.4 * np.sin(beat))
+    for side, hinge in (("left", (-1, 1, 0)), ("right", (-1, -1, 0))):
+        bend = 0.8 + 0.4 * np.sin(beat)
+        put(f"{side}_forearm", *(bend * h / 2**0.5 for h in hinge))
+    put("left_thigh", -0.5 - 0.4 * np.sin(beat), 0.0, 0.1)
+    put("left_shin", 0.7 + 0.5 * np.sin(beat), 0.0, 0.0)
+    put("right_thigh", -0.1, 0.0, -0.1)
+    put("right_shin", 0.15, 0.0, 0.0)
+    root = np.stack([0.2 * np.sin(beat / 2), 0 * beat, 3.6 + 0 * beat], 1).astype(np.float32)
+    return turns, root
+
+
+def joints_of(of: Array, turns: Array, root: Array) -> Array:
+    with torch.no_grad():
+        return bodies.joints(
+            bodies.load(), *(torch.from_numpy(np.asarray(a, np.float32)) for a in (of, turns, root))
+        ).numpy()
+
+
+def seen(of: Array, turns: Array, root: Array, *, cuts: frozenset[int] = frozenset()) -> Track:
+    """The track an estimator without errors would give."""
+    points = joints_of(of, turns, root)
+    pixels = bodies.project(torch.from_numpy(points), CAMERA).numpy().astype(np.float32)
+    away = points - points[:, [sk.LEFT_HIP, sk.RIGHT_HIP]].mean(1, keepdims=True)
+    score = np.ones(len(sk.NAMES), np.float32)
+    poses = [
+        Pose(xy, score, world=w.astype(np.float32)) for xy, w in zip(pixels, away, strict=True)
+    ]
+    return Track(poses, [Fraction(i, 25) for i in range(len(poses))], SIZE, cuts)
+
+
+def fitted_joints(track: Track, **kinds: object) -> tuple[Array, list[Stance | None], Array]:
+    """Joints (T, 133, 3) of the fitted bodies, the stances, and the shape."""
+    physique, stances = fitting.fit(track, **kinds)  # type: ignore[arg-type]
+    present = [s for s in stances if s is not None]
+    turns, root = np.stack([s.turns for s in present]), np.stack([s.root for s in present])
+    return joints_of(physique.shape, turns, root), stances, physique.shape
+
+
+def centred(points: Array) -> Array:
+    return np.asarray(points - points[:, [sk.LEFT_HIP, sk.RIGHT_HIP]].mean(1, keepdims=True))
+
+
+@pytest.mark.parametrize("facing", [0.0, 0.9, 3.1])
+def test_a_dancers_joints_are_found_in_three_dimensions(facing: float) -> None:
+    turns, root = dance(20, facing=facing)
+    truth = joints_of(shape(), turns, root)
+    found, _, _ = fitted_joints(seen(shape(), turns, root))
+    off = np.linalg.norm(centred(found) - centred(truth), axis=2)[:, LIMBS]
+    assert off.mean() < 0.04  # metres
+    pixels = [
+        bodies.project(torch.from_numpy(p.astype(np.float32)), CAMERA).numpy()
+        for p in (found, truth)
+    ]
+    assert np.linalg.norm(pixels[0] - pixels[1], axis=2)[:, LIMBS].mean() < 4
+
+
+def test_long_legs_and_a_child_are_told_from_an_average_adult() -> None:
+    turns, root = dance(20)
+
+    def legs_over_trunk(of: Array) -> float:
+        rest = bodies.shaped(bodies.load(), torch.from_numpy(of)).joints.numpy()
+        place = dict(zip(BONES, rest, strict=True))
+        leg = place["left_foot"][1] - place["left_thigh"][1]
+        return float(leg / (place["pelvis"][1] - place["neck"][1]))
+
+    found = [
+        fitted_joints(seen(of, turns, root))[2]
+        for of in (shape(legs=-0.15), shape(), shape(legs=0.15))
+    ]
+    ratios = [legs_over_trunk(of) for of in found]
+    assert ratios[0] + 0.1 < ratios[1] < ratios[2] - 0.1
+
+
+def test_a_known_physique_is_kept() -> None:
+    turns, root = dance(6)
+    track = seen(shape(), turns, root)
+    known, _ = fitting.fit(track)
+    again, stances = fitting.fit(track, physique=known)
+    assert again is known
+    assert len(stances) == 6 and all(s is not None for s in stances)
+
+
+def test_pictures_without_the_person_have_no_stance() -> None:
+    turns, root = dance(8)
+    track = seen(shape(), turns, root)
+    poses = list(track.poses)
+    poses[3] = Pose.unseen()
+    _, stances = fitting.fit(replace(track, poses=poses))
+    assert [i for i, s in enumerate(stances) if s is None] == [3]
+
+
+def test_nobody_anywhere_is_refused() -> None:
+    track = Track([Pose.unseen()] * 2, [Fraction(0), Fraction(1, 25)], SIZE)
+    with pytest.raises(InputError, match="no picture shows a person"):
+        fitting.fit(track)
+
+
+def test_one_picture_without_metric_landmarks_or_legs_gives_a_whole_body() -> None:
+    turns, root = dance(1)
+    pose = seen(shape(), turns, root).poses[0]
+    score = pose.score.copy()
+    score[sk.LEFT_HIP : sk.FEET_SLICE.stop] = 0
+    bust = replace(pose, score=score, world=None)
+    found, stances, _ = fitted_joints(Track([bust], [Fraction(0)], SIZE))
+    assert np.isfinite(found).all()
+    stance = stances[0]
+    assert stance is not None
+    sure = dict(zip(BONES, stance.sure, strict=True))
+    assert sure["left_upper_arm"] > 0.5 > sure["pelvis"] == sure["left_thigh"] == 0.0
+    pixels = bodies.project(torch.from_numpy(found), CAMERA).numpy()[0]
+    assert np.linalg.norm(pixels[:5] - pose.xy[:5], axis=1).max() < 12
+    # Legs nobody sees hang down.
+    assert found[0, sk.LEFT_ANKLE, 1] > found[0, sk.LEFT_HIP, 1] + 0.5
+
+
+def test_motion_is_even_within_a_scene_and_free_across_a_cut() -> None:
+    turns, root = dance(12)
+    generator = np.random.default_rng(1)
+    track = seen(shape(), turns, root)
+    shaken = [
+        replace(p, xy=p.xy + generator.normal(0, 3, p.xy.shape).astype(np.float32))
+        for p in track.poses
+    ]
+    known, _ = fitting.fit(track)
+    found, _, _ = fitted_joints(replace(track, poses=shaken), physique=known)
+    bends = [
+        np.linalg.norm(np.diff(p, 2, axis=0), axis=2)[:, LIMBS].mean()
+        for p in (found[..., :2] / found[..., 2:] * CAMERA.focal, np.stack([p.xy for p in shaken]))
+    ]
+    assert bends[0] < 0.5 * bends[1]
+    # Two scenes, the second from elsewhere: each keeps its own place.
+    root[6:] += np.array([0.8, 0.0, 1.0], np.float32)
+    cut = seen(shape(), turns, root, cuts=frozenset({6}))
+    found, _, _ = fitted_joints(cut, physique=known)
+    step = np.linalg.norm(np.diff(found[:, sk.LEFT_HIP], axis=0), axis=1)
+    assert step[5] > 1.0 and np.delete(step, 5).max() < 0.1
+
+
+def test_a_wild_joint_does_not_drag_the_body_along() -> None:
+    turns, root = dance(10)
+    track = seen(shape(), turns, root)
+    known, _ = fitting.fit(track)
+    clean, _, _ = fitted_joints(track, physique=known)
+    poses = list(track.poses)
+    xy = poses[5].xy.copy()
+    xy[sk.LEFT_WRIST] += 200
+    poses[5] = replace(poses[5], xy=xy)
+    found, stances, _ = fitted_joints(replace(track, poses=poses), physique=known)
+    assert np.linalg.norm(found[5] - clean[5], axis=1)[sk.LEFT_WRIST] < 0.12
+    forearm = BONES.index("left_forearm")
+    assert stances[5] is not None and stances[4] is not None
+    assert stances[5].sure[forearm] < 0.2 < 0.6 < stances[4].sure[forearm]
+
+
+def test_a_focal_length_of_nothing_is_refused() -> None:
+    turns, root = dance(1)
+    with pytest.raises(InputError, match="focal = 0"):
+        fitting.fit(seen(shape(), turns, root), fitting.FitOptions(focal=0))
