@@ -15,7 +15,7 @@ from scipy.sparse.linalg import splu
 from dance.types import Array
 
 _STEPS = 40
-_ENOUGH = 1e-4  # relative change of the energy at which more steps are not worth it
+_ENOUGH = 1e-5  # relative change of the energy at which more steps are not worth it
 _HALVINGS = 12
 
 

@@ -43,7 +43,11 @@ _TOP, _SOLE, _HEEL = 0, 1, 2
 _SKIN, _EYE = 0, 1
 _BOXES: dict[str, dict[int, tuple[float, float, float, float]]] = {
     "hand": {_BACK: (0.0, 0.0, 0.5, 1.0), _PALM: (0.5, 0.0, 1.0, 1.0)},
-    "foot": {_TOP: (0.0, 0.0, 0.6, 1.0), _SOLE: (0.6, 0.0, 1.0, 0.6), _HEEL: (0.6, 0.6, 1.0, 1.0)},
+    "foot": {
+        _TOP: (0.0, 0.0, 0.62, 1.0),
+        _SOLE: (0.62, 0.0, 1.0, 0.72),
+        _HEEL: (0.62, 0.72, 1.0, 1.0),
+    },
     "head": {_SKIN: _WHOLE, _EYE: (0.0, 0.88, 0.12, 1.0)},
 }
 _SOFTENING = 12  # rounds in which a foot's or hand's directions are averaged with their neighbours'
