@@ -23,6 +23,24 @@ GENERATORS = plugins.names("dance.generators")
 pytestmark = pytest.mark.parametrize("name", GENERATORS)
 
 
+@pytest.fixture
+def person(name: str, person: Person, request: pytest.FixtureRequest) -> Person:
+    """The drawn person, with a fitted body where the generator needs one."""
+    if "surface" not in _build(name).needs:
+        return person
+    fitted: Person = request.getfixturevalue("fitted_person")
+    return fitted
+
+
+@pytest.fixture
+def dance(name: str, dance: list[Pose], request: pytest.FixtureRequest) -> list[Pose]:
+    """The nine poses, with fitted bodies where the generator needs them."""
+    if "surface" not in _build(name).needs:
+        return dance
+    fitted: list[Pose] = request.getfixturevalue("fitted_dance")
+    return fitted
+
+
 def _module(name: str) -> ModuleType:
     return plugins.load("dance.generators", name)
 

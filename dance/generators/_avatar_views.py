@@ -1,0 +1,45 @@
+"""Which looks at the person a frame is drawn from: those that saw each part of the body from where it is seen now.
+
+Shapes: N looks, V vertices, B bones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dance.types import Array
+
+# Degrees of turning after which a look counts for 0.6 of what it did.
+_NEAR = 24.0
+# A turn in the picture's plane changes only how light falls.
+_ROLL = 0.25
+# How much the best look outdoes the others: 1 blends them as they are, more keeps what is drawn sharp.
+_SHARP = 3.0
+
+
+def likeness(now: Array, looks: Array) -> Array:
+    """How much each bone is seen from the same side as in each look, (N, B) float32 above 0 and up to 1.
+
+    now: (B, 3, 3), looks: (N, B, 3, 3) rotations from the bones' own to camera axes.
+    """
+    # What of the bone points at the camera is the last row of its rotation.
+    facing = np.clip((now[None, :, 2] * looks[:, :, 2]).sum(-1), -1, 1)
+    trace = np.einsum("bij,nbij->nb", now, looks)
+    whole = np.arccos(np.clip((trace - 1) / 2, -1, 1))
+    angle = (1 - _ROLL) * np.arccos(facing) + _ROLL * whole
+    return np.asarray(np.exp(-0.5 * (angle / np.radians(_NEAR)) ** 2) + 1e-4, np.float32)
+
+
+def shares(alike: Array, weights: Array, seen: Array) -> Array:
+    """How much of each vertex's colour comes from each look, (V, N) float32.
+
+    Sums are up to 1 where a look shows the vertex well, and small where none does.
+
+    alike: (N, B).  weights: (V, B) of skinning.  seen: (V, N).
+    """
+    worth = seen * (weights @ alike.T)
+    best = worth.max(1, keepdims=True)
+    sharpened = np.where(best > 0, (worth / np.maximum(best, 1e-9)) ** _SHARP, 0)
+    total = np.maximum(sharpened.sum(1, keepdims=True), 1e-9)
+    known = np.clip(seen.max(1, keepdims=True) / 0.15, 0, 1)
+    return np.asarray(known * sharpened / total, np.float32)

@@ -1,0 +1,121 @@
+"""The person as a dressed 3-D body: the fitted body, how clothes and hair stand out from it, and what covers it.
+
+Shapes: V vertices, F triangles, B bones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from dance.surface import atlas as atlases
+from dance.surface import body as bodies
+from dance.surface import clothing, fields, looks
+from dance.surface.atlas import Atlas, Layout
+from dance.surface.body import Body
+from dance.surface.clothing import Posed
+from dance.surface.looks import Look
+from dance.surface.raster import vertex_normals
+from dance.types import Array, InputError, Person, Physique, Stance, View
+
+
+@dataclass(frozen=True, eq=False)
+class Dressed:
+    """A person who can be drawn in any stance.
+
+    physique, body: the naked one.  faces: (F, 3) int32.  weights: (V, B) float32 of skinning.
+    rested: (V, 3) float32, see `clothing.directions`.  offsets: (V,) float32 metres along them.
+    looks: the views laid on the surface.  atlas, layout: what they show together, and guesses of the rest.
+    """
+
+    physique: Physique
+    body: Body
+    faces: Array
+    weights: Array
+    rested: Array
+    offsets: Array
+    looks: Sequence[Look]
+    atlas: Atlas
+    layout: Layout
+
+
+def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> Dressed:
+    """Dresses the person's fitted body from all views that have a stance.
+
+    side: pixels of the atlas's side.  painted: an atlas that has been saved before, see `atlas.load`.
+    Raises InputError where no body was fitted to the person.
+    """
+    views = [view for view in person.views if view.pose.stance is not None]
+    if person.physique is None or not views:
+        raise InputError(
+            "no 3-D body could be fitted to the source: give a picture that shows more of the person, or use the puppet"
+        )
+    physique, body = person.physique, bodies.load()
+    faces, weights, mirror, corners = _arrays(body)
+    vertices = bodies.rest(body, torch.from_numpy(np.asarray(physique.shape, np.float32)))[
+        0
+    ].numpy()
+    rested = clothing.directions(vertices, faces)
+    stances = [(view, stance) for view in views if (stance := view.pose.stance) is not None]
+    turned = [turns_of(stance) for _, stance in stances]
+    posed = [
+        _posed(view, bodies.vertices_of(body, physique, stance), rested, weights, turns)
+        for (view, stance), turns in zip(stances, turned, strict=True)
+    ]
+    limits = clothing.limits(weights, rested, vertices)
+    offsets = clothing.offsets(
+        posed, faces, physique.camera, limits, mirror, clothing.limbs_of(weights)
+    )
+    mean = fields.neighbours(faces, len(weights))
+    shown = [
+        looks.look(view.frame.rgb, naked, offsets, turns, faces, physique.camera, mean)
+        for view, naked, turns in zip(views, posed, turned, strict=True)
+    ]
+    if painted is not None:
+        given = atlases.load(painted)
+        on = atlases.layout(*corners, given.side)
+        return Dressed(physique, body, faces, weights, rested, offsets, shown, given, on)
+    on = atlases.layout(*corners, side)
+    head = weights[:, bodies.BONES.index("head")]
+    made = atlases.fuse(
+        shown, on, faces, mean, mirror, head, (vertices, vertex_normals(vertices, faces))
+    )
+    return Dressed(physique, body, faces, weights, rested, offsets, shown, made, on)
+
+
+def _posed(view: View, vertices: Array, rested: Array, weights: Array, turns: Array) -> Posed:
+    return Posed(vertices, clothing.outward(rested, weights, turns), view.alpha)
+
+
+@lru_cache(maxsize=1)
+def _arrays(body: Body) -> tuple[Array, Array, Array, tuple[Array, Array]]:
+    """Faces, weights, mirror and the texture layout as arrays."""
+    uv = body.uv.numpy().astype(np.float32), body.uv_faces.numpy()
+    return (
+        np.ascontiguousarray(body.faces.numpy(), np.int32),
+        np.ascontiguousarray(body.weights.numpy(), np.float32),
+        body.mirror.numpy(), uv,
+    )  # fmt: skip
+
+
+def turns_of(stance: Stance) -> Array:
+    """(B, 3, 3) float32, every bone's rotation from rest to how it stands, in camera axes."""
+    own = Rotation.from_rotvec(np.asarray(stance.turns, np.float64)).as_matrix()
+    out = np.empty_like(own)
+    for b, parent in enumerate(bodies.PARENTS):
+        out[b] = own[b] if parent < 0 else out[parent] @ own[b]
+    return np.asarray(out, np.float32)
+
+
+def standing(dressed: Dressed, stance: Stance) -> tuple[Array, Array]:
+    """The dressed vertices (V, 3) in camera axes, metres, and the bones' rotations (B, 3, 3), both float32."""
+    turns = turns_of(stance)
+    naked = bodies.vertices_of(dressed.body, dressed.physique, stance)
+    out = clothing.outward(dressed.rested, dressed.weights, turns)
+    return np.asarray(naked + dressed.offsets[:, None] * out, np.float32), turns
