@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from dance.evaluation import oracles
-from dance.evaluation.oracles import _oracle, _run, xinggan
+from dance.evaluation.oracles import _oracle, _run, pg2, xinggan
 
 HEAVY = ("xinggan_generator_full_deepfashion", "xinggan_generator_full_market")
 
@@ -70,4 +71,36 @@ def test_a_wrong_number_of_xinggan_does_not_hold(recorded: Path, key: str) -> No
 def test_a_wrong_map_does_not_hold(recorded: Path, key: str) -> None:
     oracle = changed(recorded, "pose_maps", key)
     verdict = _run.compared(oracle, list(xinggan.results(oracle)))
+    assert verdict.holds is False and verdict.worst == key
+
+
+def test_pg2s_listed_layers_and_the_pose_encodings_hold(recorded: Path) -> None:
+    wanted = names(recorded, *pg2.PREFIXES)
+    verdicts = list(oracles.run(recorded, wanted))
+    assert len(wanted) >= 2 and [v.line() for v in verdicts if not v.holds] == []
+    assert sum(v.results for v in verdicts) > 100
+
+
+def test_a_layer_of_another_shape_and_a_layer_too_many_do_not_hold(recorded: Path) -> None:
+    oracle = _oracle.Oracle.read(recorded / "pg2_layers.json")
+    facts = copy.deepcopy(dict(oracle.facts))
+    section = next(key for key in facts["PG2"] if "128x64" in key)
+    rows = facts["PG2"][section]["G1"]["layers"]
+    rows[17]["in"] += 1
+    other = _oracle.Oracle(oracle.name, facts, oracle.arrays)
+    verdict = _run.compared(other, list(pg2.results(other)))
+    assert verdict.holds is False and rows[17]["name"] in verdict.worst
+    rows[17]["in"] -= 1
+    rows.append(dict(rows[-1], name="Pose_AE/G/Conv_30"))
+    verdict = _run.compared(other, list(pg2.results(other)))
+    assert verdict.holds is False and verdict.worst.endswith("G1, layers")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["pose_solid_r4_u8_HWC.0", "pose_mask_r7_u8.1", "bbox37_y1x1y2x2.0", "vis7.2", "rcv_normalised.1"],
+)  # fmt: skip
+def test_a_wrong_pose_encoding_does_not_hold(recorded: Path, key: str) -> None:
+    oracle = changed(recorded, "pg2_dpig_pose_encodings", key)
+    verdict = _run.compared(oracle, list(pg2.results(oracle)))
     assert verdict.holds is False and verdict.worst == key
