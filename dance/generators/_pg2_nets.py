@@ -11,11 +11,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its customary name)
 from torch import Tensor, nn
 
-from dance.types import Size
+from dance import draw
+from dance.generators._placed import COLOURS
+from dance.types import Array, Size
 
 
 class Same(nn.Conv2d):
@@ -198,6 +201,19 @@ def leaky(x: Tensor) -> Tensor:
 def flat(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, H W C), the channels of a place beside each other."""
     return x.movedim(1, -1).flatten(1)
+
+
+def discs(xy: Array, score: Array, size: Size, radius: float) -> Tensor:
+    """Poses (T, 18, 2) in pixels as the networks are shown them, (T, 18, H, W) float32: 1 in each joint's disc, else -1."""
+    drawn = [draw.discs(places, seen, size, radius) for places, seen in zip(xy, score, strict=True)]
+    return torch.from_numpy(2 * np.stack(drawn).astype(np.float32) - 1)
+
+
+def with_matte(picture: Tensor) -> Tensor:
+    """A network's picture (B, 3 or 4, H, W) with the logit of its matte, where it has one, as a matte in [0, 1]."""
+    if picture.shape[1] == COLOURS:
+        return picture
+    return torch.cat([picture[:, :COLOURS], picture[:, COLOURS:].sigmoid()], 1)
 
 
 def initialise(network: nn.Module) -> None:

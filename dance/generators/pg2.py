@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from dance import draw, joint_maps, weights
+from dance import joint_maps, weights
 from dance import networks as runtimes
 from dance.config import Options, check
 from dance.generators import _pg2_nets as nets
@@ -183,22 +182,6 @@ def untrained(device: str = "cpu", **changes: object) -> PG2:
     return PG2(found, body(found).to(device), device)
 
 
-def maps(a: Architecture, xy: Array, score: Array) -> Tensor:
-    """The discs of poses (T, 18, 2) in the frame's pixels, (T, 18, H, W) float32: 1 in them, -1 around."""
-    drawn = [
-        draw.discs(places, seen, a.frame.size, a.radius)
-        for places, seen in zip(xy, score, strict=True)
-    ]
-    return torch.from_numpy(2 * np.stack(drawn).astype(np.float32) - 1)
-
-
-def with_matte(picture: Tensor) -> Tensor:
-    """A network's picture with the logit of its matte, where it has one, as a matte in [0, 1]."""
-    if picture.shape[1] == COLOURS:
-        return picture
-    return torch.cat([picture[:, :COLOURS], picture[:, COLOURS:].sigmoid()], 1)
-
-
 @dataclass(frozen=True, slots=True)
 class Code:
     """The person as the network sees them."""
@@ -239,7 +222,8 @@ class PG2:
         """Draws the poses; see `types.Generator`. Where nobody is seen nothing is drawn."""
 
         def drawn(xy: Array, score: Array) -> Tensor:
-            wanted = maps(self.architecture, xy, score).to(self.device)
+            a = self.architecture
+            wanted = nets.discs(xy, score, a.frame.size, a.radius).to(self.device)
             picture = code.seen.picture
             parts = [self._draw(torch.cat([picture, one], 1)) for one in torch.split(wanted, 1)]
             return torch.cat(parts)
@@ -259,5 +243,5 @@ class _Stage(nn.Module):
         image = x[:, :COLOURS]
         coarse = self.inner.coarse(x)
         if not self._refined:
-            return with_matte(coarse)
-        return with_matte(coarse + self.inner.refine(torch.cat([coarse, image], 1)))
+            return nets.with_matte(coarse)
+        return nets.with_matte(coarse + self.inner.refine(torch.cat([coarse, image], 1)))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dance.evaluation import oracles
-from dance.evaluation.oracles import _oracle, _run, pg2, xinggan
+from dance.evaluation.oracles import _oracle, _run, dpig, pg2, xinggan
 
 HEAVY = ("xinggan_generator_full_deepfashion", "xinggan_generator_full_market")
 
@@ -104,3 +104,15 @@ def test_a_wrong_pose_encoding_does_not_hold(recorded: Path, key: str) -> None:
     oracle = changed(recorded, "pg2_dpig_pose_encodings", key)
     verdict = _run.compared(oracle, list(pg2.results(oracle)))
     assert verdict.holds is False and verdict.worst == key
+
+
+def test_dpigs_listed_layers_hold_and_another_shape_does_not(recorded: Path) -> None:
+    (name,) = names(recorded, *dpig.PREFIXES)
+    (verdict,) = oracles.run(recorded, [name])
+    assert verdict.holds and verdict.results > 200, verdict.line()
+    oracle = _oracle.Oracle.read(recorded / f"{name}.json")
+    facts = copy.deepcopy(dict(oracle.facts))
+    facts["DPIG"]["market_128x64"]["critics"][1]["layers"][0]["out"] += 1
+    other = _oracle.Oracle(oracle.name, facts, oracle.arrays)
+    wrong = _run.compared(other, list(dpig.results(other)))
+    assert wrong.holds is False and "background critic, first" in wrong.worst

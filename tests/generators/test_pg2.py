@@ -141,10 +141,9 @@ def test_weights_are_saved_with_what_they_need_and_either_stage_is_drawn(
 
 
 def test_a_pose_is_shown_as_discs() -> None:
-    a = pg2.Architecture.model_validate({"frame": {"height": 64, "width": 64}, "levels": 3})
     score = np.ones((1, 18), np.float32)
     score[0, 3] = 0
-    shown = pg2.maps(a, np.full((1, 18, 2), 30.0), score)
+    shown = nets.discs(np.full((1, 18, 2), 30.0), score, (64, 64), 4)
     assert shown.shape == (1, 18, 64, 64) and set(shown.unique().tolist()) == {-1.0, 1.0}
     assert shown[0, 0, 34, 30] == 1 and shown[0, 0, 35, 30] == -1
     assert (shown[0, 3] == -1).all()
@@ -154,7 +153,7 @@ def test_a_matte_is_learnt_as_a_logit() -> None:
     networks = small(alpha=True)
     _, refined = networks(torch.rand(1, 3, 24, 16), torch.rand(1, 18, 24, 16))
     assert refined.shape[1] == 4
-    picture = pg2.with_matte(refined)
+    picture = nets.with_matte(refined)
     torch.testing.assert_close(picture[:, 3], refined[:, 3].sigmoid())
     assert torch.equal(picture[:, :3], refined[:, :3])
 
