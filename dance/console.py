@@ -28,7 +28,13 @@ from dance.types import InputError
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-_STAGES = {"source": "studying the person", "poses": "reading the dance", "render": "drawing"}
+_STAGES = {
+    "source": "studying the person",
+    "source body": "fitting their body",
+    "poses": "reading the dance",
+    "body": "fitting the dancer",
+    "render": "drawing",
+}
 
 
 class Step(Protocol):

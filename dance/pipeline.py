@@ -8,7 +8,9 @@ lazily in one pass with a bounded lag. Neither holds more than a few pictures.
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
+import logging
 import os
 import platform
 import threading
@@ -27,7 +29,7 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 import dance
-from dance import picture, plugins, render, sheets, sources, video, weights
+from dance import bodies, picture, plugins, render, sheets, sources, video, weights
 from dance.config import Options, Plugin, check
 from dance.devices import choose_device
 from dance.finish import compose, face, steady, sunlight
@@ -39,8 +41,10 @@ from dance.person import PersonOptions, study
 from dance.pose import follow, retarget, smooth, tracks
 from dance.pose.follow import FollowOptions
 from dance.pose.retarget import RetargetOptions
+from dance.pose.retarget_body import Bodies
 from dance.pose.smooth import SmoothOptions
 from dance.stream import prefetch
+from dance.surface.fit import FitOptions
 from dance.types import (
     Estimator,
     Frame,
@@ -52,6 +56,8 @@ from dance.types import (
     Size,
     Track,
 )
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -85,6 +91,7 @@ class VideoConfig(Options):
     retarget: RetargetOptions = RetargetOptions()
     source: SourceOptions = SourceOptions()
     person: PersonOptions = PersonOptions()
+    body: FitOptions = FitOptions()
     generator: Plugin = Plugin(name="puppet")
     steady: SteadyOptions = SteadyOptions()
     face: FaceOptions = FaceOptions()
@@ -108,11 +115,14 @@ class Extras:
     compare: Path | None = None
 
 
+Stage = Literal["source", "source body", "poses", "body", "render"]
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a pass is: `done` frames of about `total` (None where the file does not say)."""
+    """How far a pass is: `done` frames of about `total` (None where the file does not say), or steps of a fit."""
 
-    stage: Literal["source", "poses", "render"]
+    stage: Stage
     done: int
     total: int | None
 
@@ -154,6 +164,8 @@ def make_video(
     info = video.probe(driver)
     device = choose_device(config.device)
     generator = build_generator(config.generator, device)
+    if live:
+        bodies.check_live(config.retarget.mode, config.generator.name, generator)
     notes: list[str] = []
 
     seen: list[Moment] = []
@@ -166,6 +178,7 @@ def make_video(
         stack.callback(given_up.set)
         studied = background.submit(
             read_person, config, source, info.size, device,
+            embodied=bodies.wanted(config.retarget.mode, generator),
             on_progress=partial(_unless, given_up, on_progress),
         )  # fmt: skip
         encoded = background.submit(lambda: generator.encode(studied.result()))
@@ -180,9 +193,12 @@ def make_video(
             if not live:
                 watched = iter(list(_unless_failed(watched, studied)))
             moments = retargeted(
-                config, _kept(watched, seen), info.size, studied.result(), live=live, notes=notes
-            )
+                config, _kept(watched, seen), info.size, studied.result(),
+                live=live, notes=notes, on_progress=on_progress,
+            )  # fmt: skip
         person = studied.result()
+        if bodies.SURFACE in generator.needs:
+            moments = embodied(config, moments, person, notes=notes, on_progress=on_progress)
         if not live:
             track = Track.gather(moments, person.size)
             follow.require_found(track, driver)
@@ -304,9 +320,22 @@ def read_person(
     driver_size: Size,
     device: str,
     *,
+    embodied: bool = False,
     on_progress: OnProgress,
 ) -> Person:
-    """Studies the source photo or video once, at the size of the result; whom a run has learnt is known."""
+    """Studies the source photo or video once, at the size of the result; whom a run has learnt is known.
+
+    embodied: also fits a 3-D body to them.
+    """
+    person = _person(config, source, driver_size, device, on_progress)
+    if not embodied:
+        return person
+    return bodies.of_person(person, config.body, on_progress=_fitting("source body", on_progress))
+
+
+def _person(
+    config: VideoConfig, source: Path, driver_size: Size, device: str, on_progress: OnProgress
+) -> Person:
     on_driver = compose.kind(config.compose.background) == "driver"
 
     def sizes(shown: Size, *, enlarge: bool) -> tuple[Size, Size]:
@@ -363,8 +392,9 @@ def retargeted(
     *,
     live: bool,
     notes: list[str],
+    on_progress: OnProgress,
 ) -> Iterator[Moment]:
-    """The driver's poses made the person's own, in the result's pixels."""
+    """The driver's poses made the person's own, in the result's pixels; in mode body the driver's is fitted first."""
     options = config.retarget
     if (
         compose.kind(config.compose.background) == "driver"
@@ -372,9 +402,47 @@ def retargeted(
     ):
         # On the driver's own background the person belongs where the driver danced.
         options = options.model_copy(update={"place": "driver"})
+    both: Bodies | None = None
+    if options.mode == "body":
+        track = Track.gather(watched, driver_size)
+        if any(pose.found for pose in track.poses):
+            assert person.physique is not None, "the source's body is fitted before"
+            told = _fitting("body", on_progress)
+            track, physique = bodies.of_driver(track, config.body, on_progress=told)
+            both = Bodies(physique, person.physique)
+            notes += bodies.notes("driver", track, physique)
+        watched = iter(track)
     return retarget.retarget(
-        watched, person.track, options, driver_size=driver_size, live=live, report=notes.append
-    )
+        watched, person.track, options,
+        driver_size=driver_size, live=live, report=notes.append, bodies=both,
+    )  # fmt: skip
+
+
+def embodied(
+    config: VideoConfig,
+    moments: Iterable[Moment],
+    person: Person,
+    *,
+    notes: list[str],
+    on_progress: OnProgress,
+) -> Iterator[Moment]:
+    """The poses of the person with stances of their 3-D body; a clip is read to its end first."""
+    assert person.physique is not None, "the source's body is fitted before"
+    track = Track.gather(moments, person.size)
+    told = _fitting("body", on_progress)
+    notes += bodies.notes("source", person.track, person.physique)
+    yield from bodies.of_poses(track, person.physique, config.body, on_progress=told)
+
+
+def _fitting(stage: Stage, on_progress: OnProgress) -> bodies.Report:
+    """Tells of each step of a fit, in the log too: how many there will be is not known."""
+    steps = itertools.count(1)
+
+    def tell(line: str) -> None:
+        log.info(line)
+        on_progress(Progress(stage, next(steps), None))
+
+    return tell
 
 
 def recorded(poses: Path, driver: Path, size: Size) -> Generation[Moment, None, None]:
@@ -447,7 +515,7 @@ def _kept(moments: Iterable[Moment], kept: list[Moment]) -> Iterator[Moment]:
 
 def _told(
     items: Iterable[T],
-    stage: Literal["source", "poses", "render"],
+    stage: Stage,
     total: int | None,
     on_progress: OnProgress,
 ) -> Iterator[T]:

@@ -17,9 +17,11 @@ from dance.evaluation import (
     benchmark,
     footage,
     mediapipe_runtime,
+    pairs,
     poses,
     report,
     retargeting,
+    surface,
     trained,
 )
 from dance.types import InputError
@@ -125,6 +127,25 @@ def run_retarget(
         _show([*rows, *retargeting.means(rows)], results, "retarget", facts)
 
 
+@app.command("surface")
+def run_surface(
+    folder: Benchmark,
+    results: Results,
+    config_file: Config = DEFAULT,
+    settings: Settings = None,
+    only: Only = None,
+) -> None:
+    """The fitted 3-D bodies against the exact truth: joints, silhouettes, parts of the body, retargeting."""
+    with console.exit_codes():
+        console.log_to_stderr(quiet=False)
+        options = _config(config_file, settings)
+        found = list(surface.compare(benchmark.triplets(folder, only or ()), options))
+        rows, facts = [result.row for result in found], {"settings": " ".join(settings or [])}
+        _show(rows, results, "surface", facts)
+        surface.sheet(found, results / "surface.png")
+        _show(surface.verdicts(rows), results, "surface_bars", facts)
+
+
 @app.command("footage")
 def run_footage(
     folder: Annotated[Path, typer.Argument(help="a folder with drivers, photos, sources, nasty and manifest.json")],
@@ -151,6 +172,26 @@ def run_footage(
             photo = next((path for path in people if path in photos), photos[0])
             rows = list(footage.nasty_rows(folder, photo, dances[0], results / "nasty", options))
             _show(rows, results, "nasty", {})
+
+
+@app.command("pairs")
+def run_pairs(
+    folder: Annotated[Path, typer.Argument(metavar="FOOTAGE", help="a folder with pairs, their clips and manifest.json")],
+    results: Results,
+    generators: Annotated[list[str] | None, typer.Option("--generator", help="puppet and avatar unless said; may be repeated")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="part of a pair's name; may be repeated")] = None,
+    config_file: Config = DEFAULT,
+    settings: Settings = None,
+) -> None:  # fmt: skip
+    """Real people drawn in poses they truly took, from one picture and from a clip, against the true frames."""
+    with console.exit_codes():
+        console.log_to_stderr(quiet=False)
+        options = _config(config_file, settings)
+        drawn = list(
+            pairs.compare(pairs.pairs(folder, only or ()), options, generators or pairs.GENERATORS)
+        )
+        _show(pairs.rows(drawn), results, "pairs", {"settings": " ".join(settings or [])})
+        pairs.sheet(drawn, results / "pairs.png")
 
 
 @app.command("heldout")

@@ -58,7 +58,7 @@ def test_when_the_driver_cannot_be_used_the_study_is_given_up(
 ) -> None:
     began, told = threading.Event(), []
 
-    def study_for_ever(*args: object, on_progress: pipeline.OnProgress) -> None:
+    def study_for_ever(*args: object, on_progress: pipeline.OnProgress, **_: object) -> None:
         began.set()
         for number in itertools.count():
             told.append(number)

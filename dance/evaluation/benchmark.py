@@ -100,9 +100,14 @@ def true_joints(config: VideoConfig, driver: Path, source: Path, answer: Path) -
     Points of the face move with the nose, those of the hands with their wrists.
     """
     device, info = choose_device(config.device), video.probe(driver)
-    person = read_person(config, source, info.size, device, on_progress=_say_nothing)
+    person = read_person(
+        config, source, info.size, device,
+        embodied=config.retarget.mode == "body", on_progress=_say_nothing,
+    )  # fmt: skip
     watched = watch(config, driver, info, device, live=False, on_progress=_say_nothing)
-    moments = retargeted(config, watched, info.size, person, live=False, notes=[])
+    moments = retargeted(
+        config, watched, info.size, person, live=False, notes=[], on_progress=_say_nothing
+    )
     own = Track.gather(moments, person.size)
     truth = np.load(answer)["xyv"][..., :2].astype(np.float32)
     made = []

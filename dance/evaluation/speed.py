@@ -244,14 +244,18 @@ def study(subject: Subject, config: VideoConfig) -> tuple[Person, Track]:
     watched = pipeline.watch(
         config, subject.driver, info, device, live=False, on_progress=lambda progress: None
     )
-    moments = pipeline.retargeted(config, watched, info.size, person, live=False, notes=[])
+    moments = pipeline.retargeted(
+        config, watched, info.size, person,
+        live=False, notes=[], on_progress=lambda progress: None,
+    )  # fmt: skip
     return person, Track.gather(moments, person.size)
 
 
 def read_person(subject: Subject, config: VideoConfig) -> Person:
     return pipeline.read_person(
         config, subject.source, video.probe(subject.driver).size,
-        choose_device(config.device), on_progress=lambda progress: None,
+        choose_device(config.device),
+        embodied=config.retarget.mode == "body", on_progress=lambda progress: None,
     )  # fmt: skip
 
 
