@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from dance import pipeline, render, video
 from dance.devices import choose_device
-from dance.evaluation import mediapipe_runtime, speed_learnt
+from dance.evaluation import mediapipe_runtime, speed_learnt, speed_surface
 from dance.evaluation.memory import peak_memory
 from dance.evaluation.report import Row, measured
 from dance.finish import compose, face, steady
@@ -286,6 +286,12 @@ def edn_rows(subject: Subject) -> list[Row]:
     return drawing + speed_learnt.training_rows(subject.preset)
 
 
+def surface_rows(subject: Subject) -> list[Row]:
+    """The 3-D body fitted to the driver's poses, and drawn."""
+    _, track = study(subject, subject.config)
+    return speed_surface.fit_rows(track) + speed_surface.raster_rows()
+
+
 ROWS: dict[str, Callable[[Subject], list[Row]]] = {
     "pose": pose_rows,
     "job": job_rows,
@@ -293,6 +299,7 @@ ROWS: dict[str, Callable[[Subject], list[Row]]] = {
     "memory": memory_rows,
     "stages": stage_rows,
     "edn": edn_rows,
+    "surface": surface_rows,
 }
 
 
