@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,6 @@ from dance.evaluation import oracles
 from dance.evaluation.oracles import _oracle, _run, dpig, pg2, xinggan
 
 HEAVY = ("xinggan_generator_full_deepfashion", "xinggan_generator_full_market")
-
-
-@pytest.fixture
-def recorded(request: pytest.FixtureRequest) -> Path:
-    """The folder of oracles: the environment's DANCE_ORACLES, else that of the developers."""
-    named = os.environ.get("DANCE_ORACLES")
-    shared: Path | None = None if named else request.getfixturevalue("shared")
-    return Path(named) if named else Path(str(shared)) / "oracles"
 
 
 def names(folder: Path, *prefixes: str) -> list[str]:

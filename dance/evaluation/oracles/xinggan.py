@@ -64,9 +64,12 @@ def _place(module: str, keys: Iterable[str]) -> str | None:
     first = _renamed(published.rename, f"model.{module}.weight", keys)
     if first != f"model.{module}.weight":
         return first.removesuffix(".weight")
-    names = {"stream1": "image", "stream2": "poses", "down": "in", "up": "out"}
-    found = re.fullmatch(r"(stream[12])_(down|up)", module)
-    return f"{names[found[1]]}_{names[found[2]]}" if found else None
+    streams = {"1": "image", "2": "poses"}
+    if found := re.fullmatch(r"stream([12])_(down|up)", module):
+        return f"{streams[found[1]]}_{'in' if found[2] == 'down' else 'out'}"
+    if found := re.fullmatch(r"att\.(\d+)\.conv_block_stream([12])", module):
+        return f"blocks.{found[1]}.{streams[found[2]]}"
+    return None
 
 
 def _judge_place(module: str, keys: Iterable[str]) -> str | None:
