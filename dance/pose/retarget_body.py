@@ -2,7 +2,7 @@
 
 The same turns make the same pose of any body (`surface.body`). Where the person goes is decided as `staging` does for
 stick figures, here from the bodies' joints: the way grows with the legs, and what was as high above the driver's
-floor is as many leg lengths above the source's.
+floor is as many leg lengths above the source's. Both cameras are taken to look the same way over the floor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from dance.pose import ground, lengths, staging
 from dance.pose.ground import Floor
@@ -56,8 +55,6 @@ def dance(
     poses = [moment.pose for moment in moments]
     if not any(pose.stance is not None for pose in poses):
         return [Pose.unseen() for _ in poses]
-    if on_source:
-        poses = _met(poses, source)
     dancer = study(poses, np.cumsum([m.cut for m in moments]), bodies.driver, driver_size, focal)
     scenes = np.cumsum([i in source.cuts for i in range(len(source))])
     own = study(source.poses, scenes, bodies.source, source.size, focal)
@@ -122,31 +119,6 @@ def _filled(joints: Array, known: Array, scene: Array) -> Array:
         near = near if len(near) else frames[known]
         out[t] = joints[near[np.abs(near - t).argmin()]]
     return out
-
-
-def _met(poses: Sequence[Pose], source: Track) -> list[Pose]:
-    """The driver's poses turned about the camera so that they first stand as far aside as the source does.
-
-    Videos are cropped and shifted, so where a driver is in the picture says nothing; how high they are seen does tell
-    of their size and distance, and stays.
-    """
-    first, shown = (
-        next(pose.stance for pose in some if pose.stance is not None)
-        for some in (poses, source.poses)
-    )
-    turn = _looking(shown.root) * _looking(first.root).inv()
-    return [p if p.stance is None else replace(p, stance=_turned(p.stance, turn)) for p in poses]
-
-
-def _looking(at: Array) -> Rotation:
-    """The rotation about the upright of a camera that then has the point (3,) straight before it."""
-    return Rotation.from_rotvec([0.0, np.arctan2(float(at[0]), float(at[2])), 0.0])
-
-
-def _turned(stance: Stance, turn: Rotation) -> Stance:
-    turns = stance.turns.copy()
-    turns[0] = (turn * Rotation.from_rotvec(stance.turns[0])).as_rotvec()
-    return replace(stance, turns=turns, root=turn.apply(stance.root).astype(np.float32))
 
 
 def _placed(
