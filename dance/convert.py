@@ -14,6 +14,8 @@ from dance.training import losses
 from dance.types import InputError, Size
 
 VGG19 = "vgg19"
+# Where checkpoints keep a state dict among other things, best first: NTED's averaged generator before the last one.
+_ENTRIES = ("state_dict", "net_G_ema", "net_G")
 
 
 def names() -> list[str]:
@@ -67,7 +69,7 @@ def convert(
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The state dict of a .pth or .safetensors file; of a pickle nothing but tensors is ever made.
 
-    A state dict inside a `state_dict` entry is found, and the `module.` of parallel training is taken off.
+    A state dict inside an entry such as `state_dict` is found, and the `module.` of parallel training is taken off.
     Raises InputError for anything else.
     """
     if path.suffix == ".safetensors":
@@ -79,8 +81,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         # torch's own words advise to open it without the safeguard.
         raise InputError(f"{path}: is no whole checkpoint of nothing but tensors") from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
+    if isinstance(found, Mapping):
+        inside = (found[entry] for entry in _ENTRIES if isinstance(found.get(entry), Mapping))
+        found = next(inside, found)
     if not isinstance(found, Mapping) or not found:
         raise InputError(f"{path}: holds a {type(found).__name__}, not named tensors")
     strange = [key for key, value in found.items() if not isinstance(value, Tensor)]

@@ -10,27 +10,20 @@ import math
 import cv2
 import numpy as np
 
-from dance import skeleton as sk
 from dance.labels import COLOURS_18, LIMBS_18
-from dance.types import Array, Pose, Size
+from dance.types import Array, Size
 
 CHANNELS = 20
-_STROKE = 4  # radius of a joint and half width of a limb, at every size
+STROKE = 4.0  # radius of a joint and half width of a limb, published for every size
 _EYES = (14, 15)
 _BORDER, _SQUARE = 40, 256  # DeepFashion's pictures are 256 x 176, in annotations within a square
 
 
-def shown(pose: Pose, size: Size) -> Array:
-    """The pose, in pixels of (height, width) `size`, as the network's label (20, H, W) uint8."""
-    points, score = sk.to_openpose(np.asarray(pose.xy), np.asarray(pose.score), sk.OPENPOSE_18)
-    return label(np.concatenate([points, score[:, None]], 1), size)
-
-
-def label(points: Array, size: Size) -> Array:
+def label(points: Array, size: Size, *, stroke: float = STROKE) -> Array:
     """Joints (18, 3) of x, y, confidence (0: not seen) as (20, H, W) uint8, which stands for [0, 1].
 
     First the figure's red, green and blue on black, then the distances from 17 limbs in pixels, which end at 255;
-    a limb that is not seen is that far from everywhere.
+    a limb that is not seen is that far from everywhere.  stroke: radius of a joint and half width of a limb.
     """
     figure: Array = np.zeros((*size, 3), np.uint8)
     distances = np.full((len(LIMBS_18), *size), 255, np.uint8)
@@ -39,11 +32,11 @@ def label(points: Array, size: Size) -> Array:
     places = np.clip(points[:, :2], -8 * max(size), 8 * max(size))
     for place, colour, known in zip(places, COLOURS_18, seen, strict=True):
         if known:
-            cv2.circle(figure, (int(place[0]), int(place[1])), _STROKE, colour, cv2.FILLED)
+            cv2.circle(figure, (int(place[0]), int(place[1])), round(stroke), colour, cv2.FILLED)
     for i, (a, b) in enumerate(LIMBS_18):
         if not (seen[a] and seen[b]):
             continue
-        outline = _limb(places[a], places[b])
+        outline = _limb(places[a], places[b], round(stroke))
         painted = figure.copy()
         cv2.fillConvexPoly(painted, outline, COLOURS_18[i])
         figure = cv2.addWeighted(figure, 0.4, painted, 0.6, 0)
@@ -69,9 +62,9 @@ def eyes(points: Array) -> Array:
     return pair[:, :2].ravel() if (pair[:, 2] > 0).all() else np.full(4, -1.0)
 
 
-def _limb(a: Array, b: Array) -> Array:
+def _limb(a: Array, b: Array, width: int) -> Array:
     """The outline of an ellipse from one joint to the other."""
     (dx, dy), (x, y) = (a - b).tolist(), ((a + b) / 2).tolist()
     half = int(math.hypot(dx, dy) / 2)
     angle = int(math.degrees(math.atan2(dy, dx)))
-    return np.asarray(cv2.ellipse2Poly((int(x), int(y)), (half, _STROKE), angle, 0, 360, 1))
+    return np.asarray(cv2.ellipse2Poly((int(x), int(y)), (half, width), angle, 0, 360, 1))

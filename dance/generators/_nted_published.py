@@ -1,4 +1,4 @@
-"""From the published NTED's facts and key names to the networks here."""
+"""The published NTED's facts and key names, and those here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dance.generators import _nted as nets
-from dance.generators._stylegan2 import Discriminator, fir
+from dance.generators._stylegan2 import fir
 from dance.types import InputError
 
 ValueT = TypeVar("ValueT")
@@ -21,33 +20,6 @@ ValueT = TypeVar("ValueT")
 _GENERATOR_FROM, _DISCRIMINATOR_FROM = 16, 4
 _MOST = 12  # scales that key names are known for
 _FILTER = "kernel"  # last part of the names of fixed filters, which are no weights here
-
-
-def network(facts: Mapping[str, Any]) -> nn.Module:
-    """The published network with these constructor values, freshly initialised.
-
-    facts: names as published; channels, num_labels and match_kernels by nominal height. Whether it is the generator
-    or the discriminator is told by the names given. Raises InputError for facts of neither.
-    """
-    missing = {"size", "channels"} - facts.keys()
-    if missing:
-        raise InputError(f"no network has the facts {', '.join(facts)}; {min(missing)} is needed")
-    widths = _by_height(facts["channels"])
-    if "semantic_dim" not in facts:
-        heights = _heights(_DISCRIMINATOR_FROM, facts["size"], widths)
-        last = (4, 4 if facts.get("is_square_image", False) else 2)
-        return Discriminator([widths[height] for height in reversed(heights)], last=last)
-    labels, kernels = _by_height(facts["num_labels"]), _by_height(facts["match_kernels"])
-    heights = _heights(_GENERATOR_FROM, facts["size"], widths)
-    scales = [
-        nets.Scale(
-            width=widths[height],
-            labels=int(labels.get(height, 0)),
-            kernel=int(kernels.get(height, 0)) or 3,
-        )
-        for height in heights
-    ]
-    return nets.NTED(scales, pose=facts["semantic_dim"])
 
 
 def rename(published: Mapping[str, ValueT]) -> dict[str, ValueT]:
@@ -146,20 +118,27 @@ def _shape(shapes: Mapping[str, tuple[int, ...]], key: str, origin: str) -> tupl
     return shape
 
 
-def _by_height(values: Mapping[Any, Any]) -> dict[int, Any]:
-    """JSON has no numbers for keys."""
+def by_height(values: Mapping[Any, Any]) -> dict[int, Any]:
+    """Facts by nominal height; JSON has no numbers for keys."""
     return {int(height): value for height, value in values.items()}
 
 
-def _heights(coarsest: int, size: int, known: Mapping[int, Any]) -> list[int]:
-    """The nominal heights from coarse to fine."""
-    heights = [coarsest]
-    while heights[-1] < size:
-        heights.append(2 * heights[-1])
-    unknown = [height for height in heights if height not in known]
-    if unknown or heights[-1] != size or len(heights) > _MOST:
-        raise InputError(f"size = {size} needs channels for each of {', '.join(map(str, heights))}")
-    return heights
+def heights(facts: Mapping[str, Any]) -> list[int]:
+    """The nominal heights of a network with these constructor values, from coarse to fine.
+
+    Raises InputError for facts of neither network, or without the channels of a height.
+    """
+    missing = {"size", "channels"} - facts.keys()
+    if missing:
+        raise InputError(f"no network has the facts {', '.join(facts)}; {min(missing)} is needed")
+    found = [_GENERATOR_FROM if "semantic_dim" in facts else _DISCRIMINATOR_FROM]
+    while found[-1] < facts["size"]:
+        found.append(2 * found[-1])
+    unknown = set(found) - by_height(facts["channels"]).keys()
+    if unknown or found[-1] != facts["size"] or len(found) > _MOST:
+        several = ", ".join(map(str, found))
+        raise InputError(f"size = {facts['size']} needs channels for each of {several}")
+    return found
 
 
 @cache

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dance.config import Options
-from dance.generators._nted import Rendering
+from dance.generators.nted import Rendering
 
 Adversary = Literal["softplus", "least_square", "hinge", "wasserstein"]
 

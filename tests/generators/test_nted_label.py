@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from drawn_person import SIZE, standing
 
+from dance import joint_maps
 from dance.generators import _nted_label as labels
-from dance.types import Pose
 
 POINTS = np.array([[20.0 + 3 * i, 10.0 + 6 * i, 1] for i in range(18)])
 
 
 def test_a_pose_is_a_figure_and_seventeen_distances() -> None:
-    label = labels.shown(standing(), SIZE)
+    xy, score = joint_maps.joints(standing())
+    label = labels.label(np.concatenate([xy, score[:, None]], 1), SIZE)
     assert label.shape == (20, *SIZE) and label.dtype == np.uint8
     assert label[:3].any()
     # On every limb the distance is 0, and it grows by a pixel a pixel.
@@ -22,7 +23,7 @@ def test_a_pose_is_a_figure_and_seventeen_distances() -> None:
 
 
 def test_nobody_is_black_and_far_from_everywhere() -> None:
-    label = labels.shown(Pose.unseen(), (64, 48))
+    label = labels.label(np.zeros((18, 3)), (64, 48))
     assert not label[:3].any() and (label[3:] == 255).all()
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its customary name)
 from torch import nn
 
-from dance.generators import _nted as nets
 from dance.generators import _nted_published as published
 from dance.generators import _stylegan2 as style
+from dance.generators import nted as nets
 from dance.types import InputError
 
 GENERATOR: dict[str, Any] = {
@@ -31,7 +31,7 @@ each_network = pytest.mark.parametrize("facts", ALL)
 
 def published_state(facts: dict[str, Any]) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """A network and its state under the published names, fixed filters and all."""
-    network = published.network(facts)
+    network = nets.network(facts)
     keys = published.published_keys(network, facts)
     state = network.state_dict()
     named = {theirs: state[ours] for ours, theirs in published.rename({k: k for k in keys}).items()}
@@ -42,7 +42,7 @@ def published_state(facts: dict[str, Any]) -> tuple[nn.Module, dict[str, torch.T
 def test_published_names_lead_to_every_tensor_and_to_no_other(facts: dict[str, Any]) -> None:
     network, state = published_state(facts)
     published.check_filters(state, "PERSON.pt")
-    published.network(facts).load_state_dict(published.rename(state), strict=True)
+    nets.network(facts).load_state_dict(published.rename(state), strict=True)
     assert len(state) == len(network.state_dict()) + 1
 
 
@@ -57,15 +57,15 @@ def test_facts_may_have_text_for_heights_as_json_does() -> None:
         key: {str(height): found for height, found in value.items()} if isinstance(value, dict) else value
         for key, value in GENERATOR.items()
     }  # fmt: skip
-    shapes = [p.shape for p in published.network(facts).parameters()]
-    assert shapes == [p.shape for p in published.network(GENERATOR).parameters()]
+    shapes = [p.shape for p in nets.network(facts).parameters()]
+    assert shapes == [p.shape for p in nets.network(GENERATOR).parameters()]
 
 
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(InputError, match="size is needed"):
-        published.network({"channels": {}})
+        nets.network({"channels": {}})
     with pytest.raises(InputError, match=r"size = 48 needs channels for each of 16, 32, 64"):
-        published.network({**GENERATOR, "size": 48})
+        nets.network({**GENERATOR, "size": 48})
     with pytest.raises(InputError, match=r"PERSON\.pt: is no network of NTED.*backbone"):
         published.facts({"backbone.weight": torch.zeros(2, 2)}, "PERSON.pt")
 
@@ -93,7 +93,7 @@ def test_the_published_configurations_have_their_numbers_of_parameters() -> None
 
 def network() -> nets.NTED:
     torch.manual_seed(1)
-    made = published.network(GENERATOR)
+    made = nets.network(GENERATOR)
     assert isinstance(made, nets.NTED)
     return made
 
@@ -111,7 +111,7 @@ def test_textures_of_one_reference_draw_any_number_of_poses() -> None:
 
 
 def test_a_scale_without_labels_is_only_convolved() -> None:
-    rendering = published.network(PLAIN)(torch.rand(1, 3, 64, 32), torch.rand(1, 5, 64, 32))
+    rendering = nets.network(PLAIN)(torch.rand(1, 3, 64, 32), torch.rand(1, 5, 64, 32))
     assert len(rendering.scores) == len(rendering.textures.values) == 2
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dance.generators import _nted as nets
 from dance.generators import _stylegan2 as style
+from dance.generators import nted as nets
 from dance.training import losses, nted_losses
 
 SCALES = (nets.Scale(width=4, labels=2), nets.Scale(width=3, labels=2), nets.Scale(width=2))

@@ -12,18 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from dance.evaluation.oracles._oracle import Oracle, Published, Result, filled, network_results
-from dance.generators import _nted as nets
 from dance.generators import _nted_label as labels
 from dance.generators import _nted_published as published
 from dance.generators import _stylegan2 as style
+from dance.generators import nted as nets
 from dance.training import losses, nted_losses
 from dance.types import InputError
 
 PREFIXES = ("nted_",)
 
-_NETWORKS = Published(
-    published.network, published.rename, published.published_keys, published.place_of
-)
+_NETWORKS = Published(nets.network, published.rename, published.published_keys, published.place_of)
 _RATE = 1e-4  # of the plain gradient descent that stands for the optimiser in the recorded step
 
 
