@@ -26,6 +26,7 @@ Number = Any  # a number of any width in compiled code
 NEAR = 0.05  # metres: what is closer to the camera is not drawn
 _SAMPLES = 16  # places at which a pixel at the outline is asked whether it is covered
 _STRIDE = 7  # their rows: a lattice in which no two share a row or a column, so that all slopes come out even
+_FAR = 1e6  # pixels
 FLAT = 1e-15  # cubic metres: a triangle seen this nearly from its edge is nothing
 
 
@@ -73,9 +74,10 @@ def rasterise(
     face = np.full((height, width), -1, np.int32)
     nearness = np.zeros((height, width), np.float32)
     coverage = np.zeros((height, width), np.float32)
-    _draw(points, corners, view, both_sides, face, nearness)
+    spots = _spots(points, view)
+    _draw(points, spots, corners, view, both_sides, face, nearness)
     if soft:
-        _soften(points, corners, view, both_sides, face, nearness, coverage)
+        _soften(points, spots, corners, view, both_sides, face, nearness, coverage)
     bary = np.zeros((height, width, 3), np.float32)
     depth = np.full((height, width), np.inf, np.float32)
     _locate(points, corners, view, face, nearness, bary, depth, coverage)
@@ -131,22 +133,46 @@ def _plane(p: Array, q: Array, view: Array, sense: Number) -> tuple[Number, Numb
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _reach(a: Array, b: Array, c: Array, view: Array) -> tuple[Number, Number, Number, Number]:
+def _spots(points: Array, view: Array) -> Array:
+    """Where vertices are in the picture, (V, 2); far off where they are too near to the camera to tell."""
+    spots = np.empty((len(points), 2))
+    for i in range(len(points)):
+        z = points[i, 2]
+        if z >= NEAR:
+            # Far outside, whole numbers would overflow.
+            spots[i, 0] = min(max(view[0] * points[i, 0] / z + view[1], -_FAR), _FAR)
+            spots[i, 1] = min(max(view[0] * points[i, 1] / z + view[2], -_FAR), _FAR)
+        else:
+            spots[i, 0] = spots[i, 1] = _FAR
+    return spots
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _reach(
+    i: Number, j: Number, k: Number, points: Array, spots: Array, view: Array
+) -> tuple[Number, Number, Number, Number]:
     """The box in the picture, left, right, top and bottom, around what of a triangle lies beyond NEAR."""
-    left, right, top, bottom = 1e9, -1e9, 1e9, -1e9
-    for k in range(3):
-        p = a if k == 0 else b if k == 1 else c
-        q = b if k == 0 else c if k == 1 else a
-        if p[2] >= NEAR:
-            x, y = view[0] * p[0] / p[2] + view[1], view[0] * p[1] / p[2] + view[2]
+    if points[i, 2] >= NEAR and points[j, 2] >= NEAR and points[k, 2] >= NEAR:
+        left, right = min(spots[i, 0], spots[j, 0]), max(spots[i, 0], spots[j, 0])
+        top, bottom = min(spots[i, 1], spots[j, 1]), max(spots[i, 1], spots[j, 1])
+        return (
+            min(left, spots[k, 0]), max(right, spots[k, 0]),
+            min(top, spots[k, 1]), max(bottom, spots[k, 1]),
+        )  # fmt: skip
+    left, right, top, bottom = _FAR, -_FAR, _FAR, -_FAR
+    for edge in range(3):
+        m = i if edge == 0 else j if edge == 1 else k
+        n = j if edge == 0 else k if edge == 1 else i
+        if points[m, 2] >= NEAR:
+            left, right = min(left, spots[m, 0]), max(right, spots[m, 0])
+            top, bottom = min(top, spots[m, 1]), max(bottom, spots[m, 1])
+        if (points[m, 2] >= NEAR) != (points[n, 2] >= NEAR):
+            share = (NEAR - points[m, 2]) / (points[n, 2] - points[m, 2])
+            x = points[m, 0] + share * (points[n, 0] - points[m, 0])
+            y = points[m, 1] + share * (points[n, 1] - points[m, 1])
+            x, y = view[0] * x / NEAR + view[1], view[0] * y / NEAR + view[2]
             left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-        if (p[2] >= NEAR) != (q[2] >= NEAR):
-            share = (NEAR - p[2]) / (q[2] - p[2])
-            x = view[0] * (p[0] + share * (q[0] - p[0])) / NEAR + view[1]
-            y = view[0] * (p[1] + share * (q[1] - p[1])) / NEAR + view[2]
-            left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
-    # Far outside, whole numbers would overflow.
-    return max(left, -1e6), min(right, 1e6), max(top, -1e6), min(bottom, 1e6)
+    return max(left, -_FAR), min(right, _FAR), max(top, -_FAR), min(bottom, _FAR)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -161,16 +187,23 @@ def _volume(a: Array, b: Array, c: Array) -> Number:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _draw(
-    points: Array, corners: Array, view: Array, both_sides: bool, face: Array, nearness: Array
+    points: Array,
+    spots: Array,
+    corners: Array,
+    view: Array,
+    both_sides: bool,
+    face: Array,
+    nearness: Array,
 ) -> None:
     """Fills in the nearest triangle (else left at -1) and 1 / depth (else left at 0) at the middle of every pixel."""
     height, width = face.shape
     for t in range(len(corners)):
-        a, b, c = points[corners[t, 0]], points[corners[t, 1]], points[corners[t, 2]]
+        i, j, k = corners[t, 0], corners[t, 1], corners[t, 2]
+        a, b, c = points[i], points[j], points[k]
         volume = _volume(a, b, c)
         if (volume > -FLAT and not both_sides) or abs(volume) < FLAT:
             continue
-        low_x, high_x, low_y, high_y = _reach(a, b, c, view)
+        low_x, high_x, low_y, high_y = _reach(i, j, k, points, spots, view)
         left, right = max(0, int(np.ceil(low_x))), min(width - 1, int(np.floor(high_x)))
         top, bottom = max(0, int(np.ceil(low_y))), min(height - 1, int(np.floor(high_y)))
         if left > right or top > bottom:
@@ -194,6 +227,7 @@ def _draw(
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _soften(
     points: Array,
+    spots: Array,
     corners: Array,
     view: Array,
     both_sides: bool,
@@ -203,7 +237,7 @@ def _soften(
 ) -> None:
     """Asks all pixels at the outline at sixteen places, and gives those only covered beside their middle a triangle."""
     height, width = face.shape
-    # Bit k: whether place k is covered.
+    # Every bit says of one place whether it is covered.
     covered = np.zeros((height, width), np.int32)
     open_ = np.zeros((height, width), np.bool_)
     for y in range(height):
@@ -216,11 +250,12 @@ def _soften(
                 open_[y, x] = 0 <= j < height and 0 <= i < width and face[j, i] < 0
     outside = face < 0
     for t in range(len(corners)):
-        a, b, c = points[corners[t, 0]], points[corners[t, 1]], points[corners[t, 2]]
+        i, j, k = corners[t, 0], corners[t, 1], corners[t, 2]
+        a, b, c = points[i], points[j], points[k]
         volume = _volume(a, b, c)
         if (volume > -FLAT and not both_sides) or abs(volume) < FLAT:
             continue
-        low_x, high_x, low_y, high_y = _reach(a, b, c, view)
+        low_x, high_x, low_y, high_y = _reach(i, j, k, points, spots, view)
         left, right = max(0, int(np.ceil(low_x - 0.5))), min(width - 1, int(np.floor(high_x + 0.5)))
         top, bottom = (
             max(0, int(np.ceil(low_y - 0.5))),
@@ -242,9 +277,9 @@ def _soften(
             for x in range(left, right + 1):
                 if not open_[y, x]:
                     continue
-                for k in range(_SAMPLES):
-                    u = x + (k + 0.5) / _SAMPLES - 0.5
-                    v = y + (k * _STRIDE % _SAMPLES + 0.5) / _SAMPLES - 0.5
+                for place in range(_SAMPLES):
+                    u = x + (place + 0.5) / _SAMPLES - 0.5
+                    v = y + (place * _STRIDE % _SAMPLES + 0.5) / _SAMPLES - 0.5
                     if (
                         ax * u + ay * v + a0 >= 0
                         and bx * u + by * v + b0 >= 0
@@ -253,7 +288,7 @@ def _soften(
                         near = np.float32(nx * u + ny * v + n0)
                         if near > 1.0 / NEAR:
                             continue
-                        covered[y, x] |= 1 << k
+                        covered[y, x] |= 1 << place
                         if outside[y, x] and near > nearness[y, x]:
                             nearness[y, x] = near
                             face[y, x] = t
