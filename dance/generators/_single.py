@@ -40,8 +40,8 @@ class Frame(Options):
 
     height: int = Field(256, ge=8)
     width: int = Field(176, ge=8)
-    torso: float = Field(0.25, gt=0, lt=1, description="the torso's share of the height")
-    middle: float = Field(0.46, gt=0, lt=1, description="how far down the torso's middle is")
+    torso: float = Field(0.21, gt=0, lt=1, description="the torso's share of the height")
+    middle: float = Field(0.47, gt=0, lt=1, description="how far down the torso's middle is")
 
     @property
     def size(self) -> Size:

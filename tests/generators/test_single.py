@@ -59,7 +59,7 @@ def test_only_people_much_larger_or_smaller_are_shown_at_another_scale(
     pose = person.views[0].pose
     seen = _single.study(person, FRAME, "cpu", alone=True)
     other = replace(pose, xy=pose.xy * np.float32(factor))
-    shown = []
+    shown: list[Array] = []
 
     def draw(xy: Array, score: Array) -> Tensor:
         shown.append(xy[0])
@@ -72,7 +72,7 @@ def test_only_people_much_larger_or_smaller_are_shown_at_another_scale(
 
 def test_the_middle_of_the_torso_is_always_at_one_place(person: Person, dance: list[Pose]) -> None:
     seen = _single.study(person, FRAME, "cpu", alone=True)
-    shown = []
+    shown: list[Array] = []
 
     def draw(xy: Array, score: Array) -> Tensor:
         shown.extend(xy)
@@ -81,7 +81,7 @@ def test_the_middle_of_the_torso_is_always_at_one_place(person: Person, dance: l
     _single.render(draw, seen, FRAME, dance)
     assert len(shown) == sum(pose.found for pose in dance) == 8
     middles = [places[[2, 5, 8, 11]].mean(0) for places in shown]
-    np.testing.assert_allclose(middles, [[63.5, 0.46 * 160 - 0.5]] * 8, atol=1e-3)
+    np.testing.assert_allclose(middles, [[63.5, FRAME.middle * 160 - 0.5]] * 8, atol=1e-3)
 
 
 def test_frames_without_the_person_are_clear_and_keep_their_turn(person: Person) -> None:

@@ -182,7 +182,7 @@ def test_the_network_sees_the_person_at_one_size(person: Person, dance: list[Pos
     seen = _single.study(person, made.architecture.frame, "cpu", alone=True)
     assert seen.picture.shape == (1, 3, 96, 64)
     shoulders, hips = seen.xy[[2, 5]].mean(0), seen.xy[[8, 11]].mean(0)
-    assert float(np.linalg.norm(shoulders - hips)) == pytest.approx(24, abs=0.1)
+    assert float(np.linalg.norm(shoulders - hips)) == pytest.approx(0.21 * 96, abs=0.1)
     # On plain grey: nothing of what is behind.
     assert float(seen.picture[0, :, seen.matte[0, 0] == 0].abs().max()) < 1e-6
     assert float(seen.matte.max()) == 1
