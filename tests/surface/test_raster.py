@@ -1,6 +1,7 @@
 """The rasteriser: compiled loops, and the same in torch."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -174,28 +175,33 @@ def test_normals_of_a_ball_point_away_from_its_middle() -> None:
     assert not normals[found.face < 0].any()
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("both_sides", [False, True])
-def test_torch_finds_the_same(both_sides: bool) -> None:
+def test_torch_finds_the_same(both_sides: bool, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        assert not os.environ.get("FAIL_WITHOUT_CUDA"), "no CUDA here"
+        pytest.skip("needs CUDA")
     ball, faces = globe(15, 0.2, 1.0)
-    meshes = np.stack(
-        [ball, ball + np.float32([0.1, 0.05, 0.4]), ball - np.float32([0, 0, 1.05])]
-    ).astype(np.float32)
+    meshes = np.stack([ball, ball + np.float32([0.1, 0.05, 0.4]), ball - np.float32([0, 0, 1.05])])
     found = raster_torch.rasterise(
-        torch.from_numpy(meshes),
-        torch.from_numpy(faces).long(),
+        torch.from_numpy(meshes).to(device),
+        torch.from_numpy(faces).long().to(device),
         CAMERA,
         SIZE,
         both_sides=both_sides,
     )
     for t, mesh in enumerate(meshes):
         ours = raster.rasterise(mesh, faces, CAMERA, SIZE, both_sides=both_sides)
-        np.testing.assert_array_equal(found.face[t].numpy(), ours.face)
-        np.testing.assert_allclose(found.bary[t].numpy(), ours.bary, atol=1e-5)
-        np.testing.assert_allclose(found.depth[t].numpy(), ours.depth, rtol=1e-5)
+        np.testing.assert_array_equal(found.face[t].cpu().numpy(), ours.face)
+        np.testing.assert_allclose(found.bary[t].cpu().numpy(), ours.bary, atol=1e-5)
+        np.testing.assert_allclose(found.depth[t].cpu().numpy(), ours.depth, rtol=1e-5)
     corners = np.random.default_rng(0).random((len(faces), 3, 2)).astype(np.float32)
     ours = raster.rasterise(meshes[1], faces, CAMERA, SIZE, both_sides=both_sides)
     np.testing.assert_allclose(
-        raster_torch.interpolate(found, torch.from_numpy(corners))[1].numpy(),
+        raster_torch.interpolate(found, torch.from_numpy(corners).to(device))[1].cpu().numpy(),
         raster.interpolate(ours, corners),
         atol=1e-5,
     )
