@@ -149,8 +149,17 @@ class Slopes:
     local: Array
 
 
-def build(body: Body, shape: Array, joints: Sequence[int]) -> Build:
-    """The bones of a shape (S,) and those of our 133 joints that are asked for."""
+def build(
+    body: Body,
+    shape: Array,
+    joints: Sequence[int],
+    stands: Sequence[tuple[int, str, tuple[float, float, float]]] = (),
+) -> Build:
+    """The bones of a shape (S,) and those of our 133 joints that are asked for.
+
+    stands: which of them (by its place in `joints`) stands apart from the body's own by how much along which
+    bone's axes at rest, in trunk lengths.
+    """
     with torch.no_grad():
         of = bodies.shaped(body, torch.from_numpy(shape.astype(np.float32)))
         local = bodies.carried(body, of).numpy().astype(np.float64)
@@ -160,19 +169,32 @@ def build(body: Body, shape: Array, joints: Sequence[int]) -> Build:
     place = {joint: i for i, joint in enumerate(joints)}
     every = body.pair_joint.numpy()
     rows = np.array([i for i, joint in enumerate(every) if int(joint) in place])
+    trunk = np.linalg.norm(rest[BONES.index("neck")])
+    apart = np.array([vector for *_, vector in stands]).reshape(-1, 3) * trunk
     return Build(
-        offsets, local[rows], body.pair_mass.numpy()[rows].astype(np.float64),
-        np.array([place[int(joint)] for joint in every[rows]]), body.pair_bone.numpy()[rows], len(joints),
-    )  # fmt: skip
+        offsets,
+        np.concatenate([local[rows], apart]),
+        np.concatenate([body.pair_mass.numpy()[rows].astype(np.float64), np.zeros(len(stands))]),
+        np.array([*(place[int(joint)] for joint in every[rows]), *(row for row, *_ in stands)]),
+        np.array([*body.pair_bone.numpy()[rows], *(BONES.index(bone) for _, bone, _ in stands)]),
+        len(joints),
+    )
 
 
-def slopes(body: Body, shape: Array, joints: Sequence[int], step: float = 0.02) -> Slopes:
+def slopes(
+    body: Body,
+    shape: Array,
+    joints: Sequence[int],
+    stands: Sequence[tuple[int, str, tuple[float, float, float]]] = (),
+    *,
+    step: float = 0.02,
+) -> Slopes:
     """By differences; phenotypes, which bend at their levels, are looked at on both sides."""
     offsets, local = [], []
     for s in range(len(shape)):
         change = np.zeros(len(shape))
         change[s] = step
-        above, below = build(body, shape + change, joints), build(body, shape - change, joints)
+        above, below = (build(body, shape + k * change, joints, stands) for k in (1, -1))
         offsets.append((above.offsets - below.offsets) / (2 * step))
         local.append((above.local - below.local) / (2 * step))
     return Slopes(np.stack(offsets), np.stack(local))
@@ -216,10 +238,10 @@ def jacobian(posed: Posed, made: Build) -> Array:
         for b in freedom.bones:
             carried = np.zeros((made.count, len(rows)))
             carried[made.joint, rows] = _BELOW[b, made.bone]
-            held = carried @ made.mass
-            if not held.any():
+            near = carried.any(1)
+            if not near.any():
                 continue
-            near = held != 0
+            held = carried @ made.mass
             arm = np.einsum("jp,tpi->tji", carried[near], posed.points)
             arm -= held[near, None] * posed.places[:, b, None]
             axes = posed.rotation[:, b] @ freedom.axes.T / len(freedom.bones)  # (T, 3, K)

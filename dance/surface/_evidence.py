@@ -12,6 +12,7 @@ import numpy as np
 from dance import skeleton as sk
 from dance.surface._chain import COUNT, FREEDOMS, Frames, Posed, logs
 from dance.surface._normal import Normal
+from dance.surface.body import BONES
 from dance.types import Array, Camera, Track
 
 _FACE = (36, 39, 42, 45, 48, 54)
@@ -27,27 +28,102 @@ MEASURED: tuple[int, ...] = (
 """Those of the 133 joints that are compared: body, feet, corners of eyes and mouth, knuckles."""
 BODY: int = sk.FEET_SLICE.stop
 
-# How far estimated joints are off, metres at the person.
 OFF = 0.025
-# Directions of bones in the estimator's metric landmarks, as shares of the bones' lengths: off along the camera's
-# axis, and across it, where pixels say it better.
-_OFF_AWAY, _OFF_ACROSS = 0.22, 0.4
-_ROBUST = 3.0  # errors beyond so many times their spread are taken for mistakes
+"""How far estimated joints usually are off, metres at the person; `_SPREADS` says how single ones differ."""
 
-_DIRECTIONS: tuple[tuple[int, int], ...] = (
-    (sk.RIGHT_HIP, sk.LEFT_HIP), (sk.RIGHT_SHOULDER, sk.LEFT_SHOULDER),
-    (sk.LEFT_HIP, sk.LEFT_SHOULDER), (sk.RIGHT_HIP, sk.RIGHT_SHOULDER),
-    (sk.LEFT_SHOULDER, sk.LEFT_ELBOW), (sk.LEFT_ELBOW, sk.LEFT_WRIST),
-    (sk.RIGHT_SHOULDER, sk.RIGHT_ELBOW), (sk.RIGHT_ELBOW, sk.RIGHT_WRIST),
-    (sk.LEFT_HIP, sk.LEFT_KNEE), (sk.LEFT_KNEE, sk.LEFT_ANKLE),
-    (sk.RIGHT_HIP, sk.RIGHT_KNEE), (sk.RIGHT_KNEE, sk.RIGHT_ANKLE),
-    (sk.LEFT_HEEL, sk.LEFT_BIG_TOE), (sk.RIGHT_HEEL, sk.RIGHT_BIG_TOE),
-    (sk.RIGHT_EAR, sk.LEFT_EAR), (sk.LEFT_EAR, sk.NOSE), (sk.RIGHT_EAR, sk.NOSE),
-)  # fmt: skip
-_FROM, _TO = (np.array(ends) for ends in zip(*_DIRECTIONS, strict=True))
+_SPREADS = {
+    "shoulder": 0.75, "elbow": 1.2, "hip": 0.9, "knee": 0.9, "ankle": 0.7, "nose": 0.55, "eye": 0.5,
+    "ear": 0.65, "thumb_2": 1.4, "index_1": 1.4, "pinky_1": 1.4,
+}  # fmt: skip
+# Where BlazePose's landmarks stand from the joints of the body, in trunk lengths along the axes of a bone at rest,
+# for the left side; the mean over eight rendered clips with known joints. Its hips lie on the front of the thighs.
+_STANDS: dict[str, tuple[str, tuple[float, float, float]]] = {
+    "nose": ("head", (0.0, 0.0, 0.035)),
+    "ear": ("head", (-0.08, 0.0, -0.097)),
+    "shoulder": ("upper_chest", (-0.024, -0.021, 0.0)),
+    "elbow": ("upper_arm", (-0.052, -0.046, -0.031)),
+    "wrist": ("forearm", (-0.011, -0.006, -0.028)),
+    "hip": ("thigh", (-0.008, 0.029, -0.083)),
+    "knee": ("shin", (0.005, 0.023, 0.01)),
+    "ankle": ("shin", (0.008, -0.045, -0.022)),
+    "big_toe": ("foot", (0.04, -0.023, 0.044)),
+    "heel": ("foot", (0.003, -0.062, -0.024)),
+}
+
+_ROBUST = 3.0  # errors beyond so many times their spread are taken for mistakes
+_ACROSS = (
+    0.4  # how far directions of bones are off across the camera's axis, where pixels say it better
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Direction:
+    """A direction of the estimator's metric landmarks, as a share of the bone's length.
+
+    away: how far it is off along the camera's axis.  lean: how far it is off always, in the pelvis' axes; both
+    and `_STANDS` from the same clips.
+    """
+
+    first: int
+    second: int
+    away: float
+    lean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def _directions_used() -> tuple[_Direction, ...]:
+    pairs: list[tuple[str, str, float, tuple[float, float, float]]] = [
+        ("hip", "shoulder", 0.16, (-0.04, 0.0, 0.058)),
+        ("shoulder", "elbow", 0.35, (-0.05, 0.08, -0.18)),
+        ("elbow", "wrist", 0.3, (0.13, 0.0, -0.087)),
+        ("hip", "knee", 0.2, (-0.06, 0.07, 0.137)),
+        ("knee", "ankle", 0.16, (0.01, 0.0, 0.03)),
+        ("heel", "big_toe", 0.18, (0.245, 0.338, 0.067)),
+    ]
+    out = [
+        _Direction(sk.RIGHT_HIP, sk.LEFT_HIP, 0.15), _Direction(sk.RIGHT_SHOULDER, sk.LEFT_SHOULDER, 0.16),
+        _Direction(sk.RIGHT_EAR, sk.LEFT_EAR, 0.18),
+    ]  # fmt: skip
+    for first, second, away, lean in pairs:
+        for side, x in (("left", 1.0), ("right", -1.0)):
+            a, b = (sk.INDEX[f"{side}_{joint}"] for joint in (first, second))
+            out.append(_Direction(a, b, away, (x * lean[0], lean[1], lean[2])))
+    return tuple(out)
+
+
+_DIRECTIONS = _directions_used()
+_FROM = np.array([d.first for d in _DIRECTIONS])
+_TO = np.array([d.second for d in _DIRECTIONS])
+_SPREAD = np.array([(_ACROSS, _ACROSS, d.away) for d in _DIRECTIONS])
+_LEAN = np.array([d.lean for d in _DIRECTIONS])
+
+
+def _kind(joint: int) -> str:
+    return sk.NAMES[joint].removeprefix("left_").removeprefix("right_")
+
+
+_TRUST = np.array([1 / _SPREADS.get(_kind(joint), 1.0) for joint in MEASURED])
+
+
+def stands(seen: Evidence) -> tuple[tuple[int, str, tuple[float, float, float]], ...]:
+    """For `_chain.build`: which joint's landmark stands where from which bone, in trunk lengths.
+
+    Poses without metric landmarks are not BlazePose's: theirs are taken to follow COCO, as the body's joints do.
+    """
+    if seen.world is None:
+        return ()
+    out = []
+    for row, joint in enumerate(MEASURED):
+        if _kind(joint) in _STANDS:
+            bone, (x, y, z) = _STANDS[_kind(joint)]
+            side = sk.NAMES[joint].partition("_")[0]
+            if side in ("left", "right") and bone not in BONES:
+                bone = f"{side}_{bone}"
+            out.append((row, bone, (-x if side == "right" else x, y, z)))
+    return tuple(out)
+
 
 # Usual accelerations: radians and metres in a second squared.
-_WHIRL, _LEAP = 60.0, 8.0
+_WHIRL, _LEAP = 120.0, 16.0
 _SOLES = (sk.LEFT_HEEL, sk.LEFT_BIG_TOE, sk.RIGHT_HEEL, sk.RIGHT_BIG_TOE)
 # A sole point stands while it moves less than so many torso lengths a second in the picture; standing, it may
 # still seem to move so many metres a second.
@@ -144,26 +220,28 @@ def _standing(xy: Array, score: Array, gap: Array) -> Array:
 def add_points(
     normal: Normal, seen: Evidence, posed: Posed, jacobian: Array, robust: float
 ) -> tuple[Array, Array]:
-    """Joints are seen where they are. Their residuals (N, 2 J), and rows of the jacobian for `by_shape`.
+    """Joints are seen where they are. Their weighted residuals (N, J, 2), and by what metres were multiplied, (N, J, 1).
 
     robust: how many times its spread an error may be before it counts less and less.
     """
     residual, weight = point_errors(seen, posed)
     trust = 1 / (1 + (np.linalg.norm(residual, axis=2) / robust) ** 2)
-    root = (np.sqrt(weight) * trust)[..., None]
-    rows = project_slope(posed, jacobian) / OFF * root[..., None]
+    root = np.sqrt(weight)[..., None] * trust[..., None]
+    scale = root * (_TRUST / OFF)[:, None]
+    rows = project_slope(posed, jacobian) * scale[..., None]
     residual = residual * root
     count = len(residual)
     normal.add(rows.reshape(count, -1, COUNT), residual.reshape(count, -1))
-    return residual, root
+    return residual, scale
 
 
 def point_errors(seen: Evidence, posed: Posed) -> tuple[Array, Array]:
     """How far joints are from where they are seen, (N, J, 2) in their usual errors, and their weights (N, J)."""
     z = np.maximum(posed.joints[..., 2:], 0.1)
     root = np.maximum(posed.places[:, :1, 2:], 0.1)
-    error = (posed.joints[..., :2] / z - seen.rays) * root / OFF
-    return error, seen.score
+    error = (posed.joints[..., :2] / z - seen.rays) * root / OFF * _TRUST[:, None]
+    # Errors of clips with known joints double from a score of 0.9 to 0.6, and again to 0.4.
+    return error, seen.score**2
 
 
 def project_slope(posed: Posed, slope: Array) -> Array:
@@ -179,11 +257,12 @@ def direction_errors(seen: Evidence, posed: Posed) -> tuple[Array, Array, Array]
     assert seen.world is not None
     vectors = posed.joints[:, _TO] - posed.joints[:, _FROM]
     lengths = np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 0.02)
-    error = (vectors / lengths - seen.world) / [_OFF_ACROSS, _OFF_ACROSS, _OFF_AWAY]
+    lean = _LEAN @ posed.rotation[:, 0].transpose(0, 2, 1)
+    error = (vectors / lengths + lean - seen.world) / _SPREAD
     trust = 1 / (1 + (np.linalg.norm(error, axis=2) / _ROBUST) ** 2)
-    sure = np.minimum(seen.score[:, _TO], seen.score[:, _FROM])
+    sure = np.minimum(seen.score[:, _TO], seen.score[:, _FROM]) ** 2
     # What is out of sight is still guessed by the estimator better than by nobody.
-    root = np.sqrt(np.maximum(sure, 0.15 * (seen.score.max(1, keepdims=True) > 0))) * trust
+    root = np.sqrt(np.maximum(sure, 0.1 * (seen.score.max(1, keepdims=True) > 0))) * trust
     return error, np.broadcast_to(root[..., None], error.shape), lengths
 
 
@@ -192,7 +271,7 @@ def add_directions(normal: Normal, seen: Evidence, posed: Posed, jacobian: Array
     if seen.world is None:
         return
     error, root, lengths = direction_errors(seen, posed)
-    scale = root / lengths / np.array([_OFF_ACROSS, _OFF_ACROSS, _OFF_AWAY])
+    scale = root / lengths / _SPREAD
     rows = (jacobian[:, _TO] - jacobian[:, _FROM]) * scale[..., None]
     count = len(rows)
     normal.add(rows.reshape(count, -1, COUNT), (error * root).reshape(count, -1))

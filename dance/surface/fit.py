@@ -62,12 +62,12 @@ def fit(
     tell = on_progress or (lambda line: None)
     body = bodies.load(on_progress)
     shape = np.array(bodies.AVERAGE) if physique is None else physique.shape.astype(np.float64)
-    made = build(body, shape, MEASURED)
+    made = build(body, shape, MEASURED, evidence.stands(seen))
     frames = _started(track, seen, made)
     if physique is None:
         tell(f"fitting the shape of the 3-D body to {min(_STUDIED, len(seen.numbers))} pictures")
         shape = _shape(body, seen, frames, mattes or {})
-        made = build(body, shape, MEASURED)
+        made = build(body, shape, MEASURED, evidence.stands(seen))
         physique = Physique(shape.astype(np.float32), camera, _sure_of_shape(seen))
     tell(f"fitting the 3-D body to {len(seen.numbers)} pictures")
     frames = _solved(seen, _started(track, seen, made), made, _SCHEDULE)
@@ -124,17 +124,22 @@ def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Arra
     seen, frames = seen[rows], frames[rows]
     average = np.array(bodies.AVERAGE)
     shape = average.copy()
-    frames = _solved(seen, frames, build(body, shape, MEASURED), _SCHEDULE[:10])
+    frames = _solved(
+        seen, frames, build(body, shape, MEASURED, evidence.stands(seen)), _SCHEDULE[:10]
+    )
     for _ in range(8):
-        made, slope = build(body, shape, MEASURED), slopes(body, shape, MEASURED)
+        made, slope = (
+            build(body, shape, MEASURED, evidence.stands(seen)),
+            slopes(body, shape, MEASURED, evidence.stands(seen)),
+        )
         posed = pose(frames, made)
         moved = jacobian(posed, made)
         normal = Normal.empty(len(frames.root), COUNT)
-        residual, root = evidence.add_points(normal, seen, posed, moved, 4.0)
+        residual, scale = evidence.add_points(normal, seen, posed, moved, 4.0)
         evidence.add_directions(normal, seen, posed, moved)
         prior.add_pose(normal, frames)
         count = len(rows)
-        weight = (root / evidence.OFF)[..., None]
+        weight = scale[..., None]
         with_shape = (evidence.project_slope(posed, by_shape(posed, made, slope)) * weight).reshape(
             count, -1, len(shape)
         )
