@@ -107,6 +107,42 @@ def test_results_that_are_there_can_be_scored_without_making_them(
     assert call(evaluate, "benchmark", triplets, tmp_path, "--score-only").exit_code == 0
 
 
+def test_the_surface_command_shows_figures_and_bars_and_keeps_a_picture(
+    evaluate: ModuleType, triplets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"triplet": "one", "keypoints": 0.07, "fitted": 0.05, "iou": 0.9, "parts": 0.81, "limbs": 0.2, "body": 0.1}  # fmt: skip
+    asked = {}
+    made = [evaluate.surface.Result(row, {})]
+    monkeypatch.setattr(evaluate.surface, "compare", lambda folders, config: made)
+    monkeypatch.setattr(
+        evaluate.surface, "sheet", lambda found, path: asked.update(sheet=path, found=found)
+    )
+    out = tmp_path / "out"
+    result = call(evaluate, "surface", triplets, out)
+    assert result.exit_code == 0, result.output
+    assert "0.810" in result.stdout and result.stdout.count("yes") == 5
+    assert asked == {"sheet": out / "surface.png", "found": made}
+    assert json.loads((out / "surface.json").read_text(encoding="utf-8"))["rows"] == [row]
+
+
+def test_the_pairs_command_draws_with_puppet_and_avatar_unless_others_are_named(
+    evaluate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(evaluate.pairs, "pairs", lambda folder, only: [(folder, only)])
+    monkeypatch.setattr(
+        evaluate.pairs, "compare", lambda chosen, config, names: asked.append((chosen, names)) or []
+    )
+    monkeypatch.setattr(evaluate.pairs, "rows", lambda found: [{"ssim": 0.5}])
+    monkeypatch.setattr(evaluate.pairs, "sheet", lambda found, path: asked.append(path))
+    out = tmp_path / "out"
+    assert call(evaluate, "pairs", tmp_path, out, "--only", "mint").exit_code == 0
+    assert call(evaluate, "pairs", tmp_path, out, "--generator", "edn").exit_code == 0
+    assert asked[0] == ([(tmp_path, ["mint"])], ("puppet", "avatar"))
+    assert asked[1] == out / "pairs.png"
+    assert asked[2] == ([(tmp_path, ())], ["edn"])
+
+
 def test_bad_input_is_one_line_and_exit_code_2(
     evaluate: ModuleType, triplets: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,117 @@
+"""When a run fits 3-D bodies, to whom, and what it says of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dance import bodies
+from dance.surface import body, stances
+from dance.surface.fit import FitOptions
+from dance.types import Camera, Frame, InputError, Person, Physique, Pose, Stance, Track, View
+
+SIZE = (480, 640)
+ADULT = Physique(np.array(body.AVERAGE, np.float32), Camera(1.2 * 640, (319.5, 239.5)))
+OPTIONS = FitOptions()
+PLAIN = SimpleNamespace(needs=frozenset(), size=None)
+AVATAR = SimpleNamespace(needs=frozenset({"surface"}), size=None)
+
+
+def standing(x: float = 0.0, sure: float = 1.0) -> Stance:
+    count = len(body.BONES)
+    turns = np.zeros((count, 3), np.float32)
+    return Stance(turns, np.array([x, 0, 3.5], np.float32), np.full(count, sure, np.float32))
+
+
+def track(*, stanced: bool = True, sure: float = 1.0) -> Track:
+    blank = Pose(np.zeros((133, 2), np.float32), np.full(133, 0.9, np.float32))
+    given = [standing(0.05 * i, sure) for i in range(3)]
+    poses = stances.seen([blank] * 3, given, ADULT, guessed=0.1)
+    poses = [pose if stanced else replace(pose, stance=None) for pose in poses]
+    return Track(poses, [Fraction(i, 25) for i in range(3)], SIZE)
+
+
+def person(poses: Track, physique: Physique | None = None) -> Person:
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    view = View(Frame(picture, Fraction(2, 25), 2), poses.poses[2], np.zeros(SIZE, np.float32))
+    return Person([view], picture, poses, physique)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What the fit was asked for; it finds everybody standing to the left."""
+    calls: list[dict[str, object]] = []
+
+    def fit(poses: Track, options: FitOptions, **more: object) -> object:
+        calls.append(more)
+        return ADULT, [standing(-0.5) for _ in poses.poses]
+
+    monkeypatch.setattr(bodies.fit, "fit", fit)
+    return calls
+
+
+def test_bodies_are_wanted_for_their_mode_and_for_generators_that_draw_surfaces() -> None:
+    assert bodies.wanted("body", PLAIN) and bodies.wanted("limbs", AVATAR)
+    assert not bodies.wanted("limbs", PLAIN) and not bodies.wanted("none", PLAIN)
+
+
+def test_live_runs_with_bodies_are_refused_and_others_are_not() -> None:
+    with pytest.raises(InputError, match="mode = body"):
+        bodies.check_live("body", "puppet", PLAIN)
+    with pytest.raises(InputError, match="'avatar' needs 3-D bodies"):
+        bodies.check_live("limbs", "avatar", AVATAR)
+    bodies.check_live("limbs", "puppet", PLAIN)
+
+
+def test_a_person_is_fitted_with_their_mattes_and_views_share_the_stances(
+    asked: list[dict[str, object]],
+) -> None:
+    found = bodies.of_person(person(track(stanced=False)), OPTIONS)
+    (call,) = asked
+    assert list(call["mattes"]) == [2]  # the picture's number in the track
+    assert found.physique is ADULT
+    assert all(pose.stance.root[0] == -0.5 for pose in found.track.poses)
+    assert found.views[0].pose.stance is found.track.poses[2].stance
+
+
+def test_a_person_with_a_body_is_not_fitted_again(asked: list[dict[str, object]]) -> None:
+    known = person(track(), ADULT)
+    assert bodies.of_person(known, OPTIONS) is known
+    assert asked == []
+
+
+def test_poses_keep_the_stances_that_belong_to_them(asked: list[dict[str, object]]) -> None:
+    own = track()
+    assert bodies.of_poses(own, ADULT, OPTIONS) is own
+    assert asked == []
+
+
+@pytest.mark.parametrize("change", ["bare", "edited"])
+def test_poses_without_stances_or_with_moved_joints_are_fitted_with_the_persons_shape(
+    change: str, asked: list[dict[str, object]]
+) -> None:
+    poses = track(stanced=change == "edited")
+    if change == "edited":
+        poses = replace(poses, poses=[replace(p, xy=p.xy + 60) for p in poses.poses])
+    made = bodies.of_poses(poses, ADULT, OPTIONS)
+    assert [call["physique"] for call in asked] == [ADULT]
+    assert made.poses[1].stance.root[0] == -0.5
+    assert np.array_equal(made.xy, poses.xy)
+
+
+def test_a_driver_gets_a_shape_of_their_own(asked: list[dict[str, object]]) -> None:
+    made, physique = bodies.of_driver(track(stanced=False), OPTIONS)
+    assert physique is ADULT and "physique" not in asked[0]
+    assert made.poses[0].stance.root[0] == -0.5
+
+
+def test_a_guessed_shape_and_guessed_frames_are_told_and_sure_ones_are_not() -> None:
+    assert bodies.notes("source", track(), ADULT) == []
+    (told,) = bodies.notes("source", track(), replace(ADULT, sure=0.1))
+    assert "source's body" in told and "guess" in told
+    (told,) = bodies.notes("driver", track(sure=0.05), ADULT)
+    assert "driver's 3-D body is a guess in 3 of 3 frames" in told
