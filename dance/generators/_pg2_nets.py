@@ -101,7 +101,11 @@ class UNet(nn.Module):
         self.out = Same(2 * width, output, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        skips = self.down(F.relu(self.stem(x)))
+        return self.after(self.stem(x))
+
+    def after(self, x: Tensor) -> Tensor:
+        """The rest of the network, from what the stem gives."""
+        skips = self.down(F.relu(x))
         code = self.squeeze(flat(skips[-1]))
         x = self.spread(code).view(len(x), *self._deep, -1).movedim(-1, 1)
         for part in self.up:

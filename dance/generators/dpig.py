@@ -189,6 +189,7 @@ class Appearance(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
+        self._size = a.frame.size
         self.encoder = Encoder(a)
         self.decoder = nets.UNet(
             a.embedding + joint_maps.JOINTS, COLOURS + a.alpha, a.frame.size,
@@ -200,8 +201,24 @@ class Appearance(nn.Module):
 
     def decode(self, embedding: Tensor, pose: Tensor) -> Tensor:
         """The picture of a code (B, embedding) in a pose (B, 18, H, W)."""
-        tiled = embedding[..., None, None].expand(-1, -1, *pose.shape[-2:])
-        out: Tensor = self.decoder(torch.cat([tiled, pose], 1))
+        return self.decode_spread(self.spread(embedding), pose)
+
+    def spread(self, embedding: Tensor) -> Tensor:
+        """What the first layer makes of the code at every pixel, (B, filters, H, W).
+
+        Published: the code is tiled over the picture beside the pose's discs. One number everywhere is convolved to
+        one number everywhere but at the edges: nine places tell all, and for a whole clip once.
+        """
+        stem = self.decoder.stem
+        tile = embedding[..., None, None].expand(-1, -1, 3, 3)
+        nine = F.conv2d(tile, stem.weight[:, : embedding.shape[1]], stem.bias, padding=1)
+        rows, columns = (torch.tensor([0, *[1] * (side - 2), 2]) for side in self._size)
+        return nine[:, :, rows.to(nine.device)][..., columns.to(nine.device)]
+
+    def decode_spread(self, spread: Tensor, pose: Tensor) -> Tensor:
+        """The picture of a code that has been spread, in a pose."""
+        discs = self.decoder.stem.weight[:, -pose.shape[1] :]
+        out: Tensor = self.decoder.after(spread + F.conv2d(pose, discs, padding=1))
         return out
 
 
@@ -398,10 +415,11 @@ class DPIG:
         # The other networks make codes; drawing needs none of them.
         self.network = trained.appearance.eval()
         self.device = device
-        self._draw: Callable[[Tensor], Tensor] = trained.appearance.decoder
+        joined = _Joined(trained.appearance)
+        self._draw: Callable[[Tensor], Tensor] = joined
         if runtime == "openvino":
-            channels = architecture.embedding + joint_maps.JOINTS
-            self._draw = runtimes.openvino(self._draw, (1, channels, *architecture.frame.size))
+            channels = architecture.filters + joint_maps.JOINTS
+            self._draw = runtimes.openvino(joined, (1, channels, *architecture.frame.size))
 
     def encode(self, person: Person) -> Code:
         """The person's best view as a code."""
@@ -413,11 +431,23 @@ class DPIG:
     def render(self, code: Code, poses: Sequence[Pose], state: None) -> tuple[Drawn, None]:
         """Draws the poses; see `types.Generator`. Where nobody is seen nothing is drawn."""
         a = self.architecture
-        tiled = code.embedding[..., None, None].expand(-1, -1, *a.frame.size)
+        spread = self.network.spread(code.embedding)
 
         def drawn(xy: Array, score: Array) -> Tensor:
             wanted = nets.discs(xy, score, a.frame.size, a.radius).to(self.device)
-            parts = [self._draw(torch.cat([tiled, one], 1)) for one in torch.split(wanted, 1)]
+            parts = [self._draw(torch.cat([spread, one], 1)) for one in torch.split(wanted, 1)]
             return nets.with_matte(torch.cat(parts))
 
         return single.render(drawn, code.seen, a.frame, poses), None
+
+
+class _Joined(nn.Module):
+    """The decoder as a function of one tensor: a code that has been spread, and discs, as channels."""
+
+    def __init__(self, inner: Appearance) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        code, pose = x[:, : -joint_maps.JOINTS], x[:, -joint_maps.JOINTS :]
+        return self.inner.decode_spread(code, pose)

@@ -101,6 +101,9 @@ def test_a_picture_is_made_of_the_code_and_the_pose() -> None:
     assert out.shape == (1, 4, 24, 16)
     code = networks.appearance.encoder(image, at)
     torch.testing.assert_close(networks.appearance.decode(code, pose), out)
+    # As published: the code tiled over the picture, then the discs.
+    tiled = torch.cat([code[..., None, None].expand(-1, -1, 24, 16), pose], 1)
+    torch.testing.assert_close(networks.appearance.decoder(tiled), out)
     assert not torch.allclose(networks.appearance.decode(code, -pose), out)
 
 
