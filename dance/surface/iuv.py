@@ -24,8 +24,11 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dance.surface import body as bodies
+from dance.surface import raster
+from dance.surface.charts import charts
 from dance.surface.parts import PARTS
-from dance.types import Array, InputError, Size
+from dance.types import Array, InputError, Physique, Size, Stance
 
 _WANTED = "give a PNG of I, U, V or an npz with iuv, or with labels, uv and box"
 _MOST = len(PARTS) - 1
@@ -45,6 +48,15 @@ class Iuv:
     @property
     def size(self) -> Size:
         return self.part.shape[0], self.part.shape[1]
+
+
+def drawn(physique: Physique, stance: Stance, size: Size) -> Iuv:
+    """What a picture (height, width) of the physique's camera shows of a fitted body."""
+    body = bodies.load()
+    vertices = bodies.vertices_of(body, physique, stance)
+    seen = raster.rasterise(vertices, body.faces.numpy(), physique.camera, size)
+    made = charts(body)
+    return Iuv(raster.parts(seen, made), raster.uv(seen, made))
 
 
 def read(path: Path, size: Size | None = None) -> Iuv:

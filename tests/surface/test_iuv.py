@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dance.surface import iuv
+from dance.surface import body as bodies
+from dance.surface import iuv, parts
 from dance.surface.iuv import Iuv
-from dance.types import Array, InputError
+from dance.types import Array, Camera, InputError, Physique, Stance
 
 
 @pytest.fixture
@@ -143,3 +144,21 @@ def test_a_map_of_another_size_or_of_a_box_in_nothing_is_refused(
     np.savez(tmp_path / "box.npz", labels=person.part, uv=np.zeros((2, 12, 10)), box=[0, 0, 5, 5])
     with pytest.raises(InputError, match="which picture's size"):
         iuv.read(tmp_path / "box.npz")
+
+
+def test_a_fitted_body_is_drawn_where_it_stands(tmp_path: Path) -> None:
+    turns = np.zeros((len(bodies.BONES), 3), np.float32)
+    stance = Stance(turns, np.array([0.3, 0, 4], np.float32), np.ones(len(turns), np.float32))
+    physique = Physique(np.array(bodies.AVERAGE, np.float32), Camera(100.0, (39.5, 29.5)))
+    found = iuv.drawn(physique, stance, (60, 80))
+    rows, columns = np.nonzero(found.part)
+    assert 35 < np.ptp(rows) < 55 and columns.mean() == pytest.approx(39.5 + 100 * 0.3 / 4, abs=1)
+    left = np.isin(found.part, [i for i, name in enumerate(parts.PARTS) if "left" in name])
+    assert np.nonzero(left)[1].mean() > columns.mean(), (
+        "the person's left is on the picture's right"
+    )
+    assert found.uv.max() <= 1 and not found.uv[found.part == 0].any()
+    iuv.write(tmp_path / "map.png", found)
+    again = iuv.read(tmp_path / "map.png", (60, 80))
+    np.testing.assert_array_equal(again.part, found.part)
+    np.testing.assert_allclose(again.uv, found.uv, atol=0.5 / 255 + 1e-6)
