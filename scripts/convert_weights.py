@@ -1,6 +1,7 @@
 """Turns an official checkpoint into this project's weights file, strictly. python scripts/convert_weights.py --help
 
 python scripts/convert_weights.py edn latest_net_G.pth PERSON.safetensors --face latest_net_Gface.pth
+python scripts/convert_weights.py xing latest_net_netG.pth XING.safetensors
 python scripts/convert_weights.py vgg19 vgg19.pth VGG19.safetensors
 """
 

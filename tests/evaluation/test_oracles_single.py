@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from dance.evaluation import oracles
 from dance.evaluation.oracles import _oracle, _run, dpig, pg2, xinggan
+from dance.generators import _xing_published as published
+from dance.generators import xing
 
 HEAVY = ("xinggan_generator_full_deepfashion", "xinggan_generator_full_market")
 
@@ -107,3 +112,40 @@ def test_dpigs_listed_layers_hold_and_another_shape_does_not(recorded: Path) -> 
     other = _oracle.Oracle(oracle.name, facts, oracle.arrays)
     wrong = _run.compared(other, list(dpig.results(other)))
     assert wrong.holds is False and "background critic, first" in wrong.worst
+
+
+FACTS: dict[str, Any] = {
+    "input_nc": [3, 36], "output_nc": 3, "ngf": 2, "norm": "batch", "use_dropout": False, "n_blocks": 1,
+    "n_downsampling": 3, "padding": "reflect",
+}  # fmt: skip
+
+
+def test_an_xinggan_of_other_sizes_recorded_elsewhere_holds(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    network = xing.network(FACTS).eval()
+    image, poses = torch.rand(1, 3, 16, 24, requires_grad=True), torch.rand(1, 36, 16, 24)
+    painted = network.paint(image, poses)
+    probe = torch.rand_like(painted.picture)
+    (painted.picture * probe).sum().backward()
+    keys = published.keys(network, FACTS)
+    ours = published.rename({key: key for key in keys})
+    graded = {k: network.get_parameter(p).grad for p, k in ours.items() if p in dict(network.named_parameters())}  # fmt: skip
+    norms = [gradient.norm() for gradient in graded.values() if gradient is not None]
+    assert image.grad is not None
+    tensors = {
+        "in.image": image.detach(), "in.poses": poses, "in.probe": probe,
+        "out.fake": painted.picture.detach(), "out.fusion_attention": painted.shares.detach(),
+        "out.grad_in.image": image.grad, "out.grad_l2": torch.stack(norms),
+        **{f"state.{key}": network.state_dict()[place] for place, key in ours.items()},
+    }  # fmt: skip
+    safetensors.torch.save_file(
+        {key: value.contiguous().clone() for key, value in tensors.items()},
+        tmp_path / "xinggan_other.safetensors",
+    )
+    facts = {
+        "constructor": FACTS, "mode": "eval", "weights_recipe": {"stored": True},
+        "numerics": {"suggested_atol": 1e-4}, "grad_l2_keys": list(graded),
+    }  # fmt: skip
+    (tmp_path / "xinggan_other.json").write_text(json.dumps(facts), encoding="utf-8")
+    (verdict,) = oracles.run(tmp_path)
+    assert verdict.holds and verdict.results == 4, verdict.line()
