@@ -84,6 +84,12 @@ def study(person: Person, frame: Frame, device: str, *, alone: bool) -> Seen:
     return Seen(picture.clamp(-1, 1), matte.clamp(0, 1), xy, score, person.size, torso)
 
 
+def framed(person: Person, frame: Frame, values: Array) -> Array:
+    """A map (H, W) float32 over the person's best view, as it lies in `study`'s frame, (h, w); 0 beyond the view."""
+    matrix = _window(frame, person.size, _torso(person), None).matrix(person.views[0].pose)
+    return _cut(values, matrix, frame.size, cv2.BORDER_CONSTANT)
+
+
 def _torso(person: Person) -> float:
     """The torso's length in pixels; where none is seen, what it is of a body as large as the joints' box."""
     lengths = [geometry.torso_size(pose) for pose in (person.views[0].pose, *person.track.poses)]
