@@ -22,8 +22,8 @@ from dance.config import Options
 from dance.generators import _avatar_views
 from dance.generators._avatar_draw import release, shade
 from dance.surface import atlas as atlases
-from dance.surface.clothing import project
 from dance.surface.dressed import Dressed, dress, standing
+from dance.surface.outline import project
 from dance.surface.raster import rasterise
 from dance.types import Array, Camera, Drawn, Generator, Person, Pose, Size, Stance
 

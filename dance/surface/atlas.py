@@ -24,8 +24,8 @@ from dance.surface.clothing import head_level
 from dance.surface.looks import Look, sampled
 from dance.types import Array, InputError
 
-# What is guessed counts this much less than what is seen, from guess to guess.
-_LESS = 1e-3
+# How much less the body's other side counts than what is seen, and again the surface in front.
+_LESS = 1 / 30
 # How much a smooth guess counts beside them: where a view only glances, its colours are drawn out into streaks.
 _PLAIN = 1e-4
 # Levels by which a texel of a given atlas must differ from the own one to count as painted.
@@ -51,16 +51,18 @@ class Atlas:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where on an atlas the surface lies.
+    """Where on an atlas the surface lies; N of its texels are covered.
 
-    corners: (F, 3, 2) float32, pixels of the atlas.  face: (A, A) int32, the triangle of each texel; every texel
-    has one, those between the pieces that of the nearest.  bary: (A, A, 3) float32.  own: (A, A) bool, no such texel.
+    corners: (F, 3, 2) float32, pixels of the atlas.  face: (N,) int32 and bary: (N, 3) float32, the triangle of each
+    covered texel and where in it.  own: (A, A) bool, the covered texels in order.
+    nearest: (A, A) int64, of every texel the number of the nearest covered one.
     """
 
     corners: Array
     face: Array
     bary: Array
     own: Array
+    nearest: Array
 
 
 def layout(uv: Array, uv_faces: Array, side: int) -> Layout:
@@ -74,10 +76,9 @@ def layout(uv: Array, uv_faces: Array, side: int) -> Layout:
     _, label = cv2.distanceTransformWithLabels(
         (~own).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    nearest = np.zeros(label.max() + 1, np.int64)
-    nearest[label[own]] = np.flatnonzero(own)
-    source = nearest[label]
-    return Layout(corners, face.ravel()[source], bary.reshape(-1, 3)[source], own)
+    number = np.zeros(label.max() + 1, np.int64)
+    number[label[own]] = np.arange(int(own.sum()))
+    return Layout(corners, face[own], bary[own], own, number[label])
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -118,39 +119,35 @@ def fuse(
     """
     corners = faces[on.face]
     guesses = _guesses(looks, faces, mean, mirror, head, rest)
-    total = np.full(on.face.shape, _PLAIN, np.float32)
-    colour = total[..., None] * _carried(guesses, corners, on.bary)
-    seen = np.zeros(on.face.shape, np.float32)
+    total = np.full(len(corners), _PLAIN, np.float32)
+    colour = _PLAIN * _carried(guesses, corners, on.bary)
+    seen = np.zeros(len(corners), np.float32)
     body = 1 - np.clip(2 * head, 0, 1)
     for look in looks:
-        place = _carried(look.xy, corners, on.bary)
-        shown = _carried(look.seen[:, None], corners, on.bary)[..., 0]
-        seen = np.maximum(seen, shown)
-        other = _carried(look.seen[mirror][:, None], corners, on.bary)[..., 0]
-        through = _carried((look.behind * body)[:, None], corners, on.bary)[..., 0]
-        layers = (
-            (shown**4, place),
-            (other**4 / 30, _carried(look.xy[mirror], corners, on.bary)),
-            (_LESS * through**2, place),
-        )
-        for weight, where in layers:
-            if weight.max() <= 0:
-                continue
-            texels = cv2.remap(
-                look.rgb, where[..., 0], where[..., 1], cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REPLICATE,
-            )  # fmt: skip
-            colour += weight[..., None] * texels
-            total += weight
-    rgb = np.clip(np.round(colour / total[..., None]), 0, 255).astype(np.uint8)
-    return Atlas(rgb, seen * on.own, np.zeros_like(seen))
+        for factor, power, weight, xy in (
+            (1.0, 4, look.seen, look.xy),
+            (_LESS, 4, look.seen[mirror], look.xy[mirror]),
+            (_LESS**2, 2, look.behind * body, look.xy),
+        ):
+            carried = _carried(weight[:, None], corners, on.bary)[:, 0]
+            if factor == 1:
+                seen = np.maximum(seen, carried)
+            strength = factor * carried**power
+            shown = np.flatnonzero(strength > 0.01 * _PLAIN)
+            place = _carried(xy, corners[shown], on.bary[shown])
+            colour[shown] += strength[shown, None] * sampled(look.rgb, place)
+            total[shown] += strength[shown]
+    rgb = np.clip(np.round(colour / total[:, None]), 0, 255).astype(np.uint8)
+    confidence = np.zeros(on.own.shape, np.float32)
+    confidence[on.own] = seen
+    return Atlas(rgb[on.nearest], confidence, np.zeros_like(confidence))
 
 
 def _carried(values: Array, corners: Array, bary: Array) -> Array:
-    """Values of the vertices (V, C) at texels, (A, A, C) float32.  corners, bary: (A, A, 3)."""
-    out = np.zeros((*corners.shape[:2], values.shape[1]), np.float32)
+    """Values of the vertices (V, C) at texels, (N, C) float32.  corners, bary: (N, 3)."""
+    out = np.zeros((len(corners), values.shape[1]), np.float32)
     for k in range(3):
-        out += bary[..., k, None] * values[corners[..., k]].astype(np.float32)
+        out += bary[:, k, None] * values[corners[:, k]].astype(np.float32)
     return out
 
 
@@ -172,17 +169,16 @@ def _guesses(
         for weight, values in (
             (look.seen**4, own),
             (_LESS * look.seen[mirror] ** 4, own[mirror]),
-            (_LESS**2 * look.behind * body, own),
+            (_LESS**2 * (look.behind * body) ** 2, own),
         ):
             colour += weight[:, None] * values
             total += weight
-            shown = np.maximum(shown, np.clip(weight / _LESS**2.5, 0, 1))
+            shown = np.maximum(shown, np.clip(weight / _PLAIN, 0, 1))
     colour /= total[:, None]
     hair = _hair(colour, shown, head, rest)
     if hair is not None:
         where, value = hair
-        unseen = where * (1 - shown)
-        colour = colour + unseen[:, None] * (value - colour)
+        colour += (where * (1 - shown))[:, None] * (value - colour)
         shown = np.maximum(shown, where)
     return fields.spread(mean, colour, 10 * shown, 1.0)
 
@@ -196,11 +192,14 @@ def _hair(
     if not of_head.any():
         return None
     level = head_level(vertices, head)
-    top = of_head & (level > 0.85) & (shown > 0.3)
-    if top.sum() < 5:
+    # A camera at eye level sees little of the top: the highest places it does see stand for it.
+    known = np.flatnonzero(of_head & (level > 0.6) & (shown > 0.3))
+    if len(known) < 5:
         return None
+    highest = known[np.argsort(level[known])[-12:]]
     back = np.clip((normals[:, 2] + 0.1) / 0.3, 0, 1) * np.clip((level - 0.1) / 0.15, 0, 1)
-    return np.where(of_head, back, 0).astype(np.float32), np.median(colour[top], axis=0)
+    back = np.maximum(back, np.clip((level - 0.8) / 0.1, 0, 1))
+    return np.where(of_head, back, 0).astype(np.float32), np.median(colour[highest], axis=0)
 
 
 def save(atlas: Atlas, path: Path) -> None:

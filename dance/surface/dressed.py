@@ -19,8 +19,8 @@ from dance.surface import body as bodies
 from dance.surface import clothing, fields, looks
 from dance.surface.atlas import Atlas, Layout
 from dance.surface.body import Body
-from dance.surface.clothing import Posed
 from dance.surface.looks import Look
+from dance.surface.outline import Posed
 from dance.surface.raster import vertex_normals
 from dance.types import Array, InputError, Person, Physique, Stance, View
 
@@ -58,9 +58,8 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         )
     physique, body = person.physique, bodies.load()
     faces, weights, mirror, corners = _arrays(body)
-    vertices = bodies.rest(body, torch.from_numpy(np.asarray(physique.shape, np.float32)))[
-        0
-    ].numpy()
+    shape = torch.from_numpy(np.asarray(physique.shape, np.float32))
+    vertices = bodies.rest(body, shape)[0].numpy()
     rested = clothing.directions(vertices, faces)
     stances = [(view, stance) for view in views if (stance := view.pose.stance) is not None]
     turned = [turns_of(stance) for _, stance in stances]
@@ -69,13 +68,11 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         for (view, stance), turns in zip(stances, turned, strict=True)
     ]
     limits = clothing.limits(weights, rested, vertices)
-    offsets = clothing.offsets(
-        posed, faces, physique.camera, limits, mirror, clothing.limbs_of(weights)
-    )
+    placed, offsets = clothing.clothe(posed, faces, physique.camera, limits, mirror, weights)
     mean = fields.neighbours(faces, len(weights))
     shown = [
         looks.look(view.frame.rgb, naked, offsets, turns, faces, physique.camera, mean)
-        for view, naked, turns in zip(views, posed, turned, strict=True)
+        for view, naked, turns in zip(views, placed, turned, strict=True)
     ]
     if painted is not None:
         given = atlases.load(painted)

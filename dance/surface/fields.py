@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.linalg import splu
 
 from dance.types import Array
 
@@ -28,13 +29,21 @@ def neighbours(faces: Array, count: int) -> sparse.csr_matrix:
 def spread(mean: sparse.csr_matrix, values: Array, weight: Array, stiff: float) -> Array:
     """The values (V,) or (V, C) as a smooth field over the surface: near them where the weight is high.
 
-    Minimises sum of weight (x - value)^2 + stiff * |x - mean of its neighbours|^2.
+    Between known places it never leaves their range, as heat does not.
     mean: see `neighbours`.  weight: (V,).
     """
     rough = sparse.identity(len(weight), dtype=np.float64, format="csr") - mean.astype(np.float64)
     # A trace of pull to zero keeps the system solvable where nothing is known at all.
-    system = sparse.diags(weight.astype(np.float64) + 1e-9) + stiff * (rough.T @ rough)
-    factor = sparse.linalg.splu(system.tocsc(), permc_spec="COLAMD")
+    system = sparse.diags(weight.astype(np.float64) + 1e-9) + stiff * rough
     known = np.asarray(values, np.float64)
     right = known * (weight if known.ndim == 1 else weight[:, None])
-    return np.asarray(factor.solve(right), np.float32)
+    return np.asarray(solved(system, right), np.float32)
+
+
+def solved(system: sparse.spmatrix, right: Array) -> Array:
+    """x of system @ x = right for a sparse system that is about symmetric."""
+    factor = splu(
+        system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )  # fmt: skip
+    return np.asarray(factor.solve(right))

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 from scipy import sparse
 
-from dance.surface.clothing import Posed, project
+from dance.surface.outline import Posed, project
 from dance.surface.raster import rasterise, vertex_normals
 from dance.types import Array, Camera
 
 # A surface this much nearer, in metres, hides what is behind it and, as bodies are never fitted to the
 # pixel, what is beside it by this share of the picture's height.
+_ROW = 4096
 _HIDES, _BESIDE = 0.03, 1 / 170
 
 
@@ -96,12 +97,17 @@ def carried(rgb: Array, alpha: Array, margin: int) -> Array:
 
 
 def sampled(picture: Array, xy: Array) -> Array:
-    """The picture (H, W) or (H, W, C) at places (N, 2), bilinear, edges carried on; float32."""
+    """The picture (H, W) or (H, W, C), float32 or uint8, at places (N, 2), bilinear, edges carried on; float32."""
+    count = len(xy)
+    # OpenCV's maps have no more than 2^15 columns.
+    rows = max(1, -(-count // _ROW))
+    padded = np.zeros((rows * _ROW, 2), np.float32)
+    padded[:count] = xy
+    grid = padded.reshape(rows, _ROW, 2)
     values = cv2.remap(
-        np.asarray(picture, np.float32), xy[None, :, 0], xy[None, :, 1],
-        cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    return np.asarray(values[0], np.float32)
+        picture, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(values.reshape(rows * _ROW, *picture.shape[2:])[:count], np.float32)
 
 
 def _unhidden(
@@ -119,7 +125,7 @@ def _unhidden(
     hidden = np.where(here > 0, away - here, 0) > _HIDES / 2
     # The same surface curving away is no hiding: it takes a step.
     shadowed = away - nearest[row, column] > _HIDES + 2.5 * beside * away / camera.focal
-    return (~hidden & ~shadowed).astype(np.float32)
+    return np.asarray(~hidden & ~shadowed, np.float32)
 
 
 def _least(mean: sparse.csr_matrix, values: Array) -> Array:
