@@ -7,7 +7,7 @@ the bone's own axes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from dance.types import Array
 
 _ALL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 _HALF = 0.5**0.5
+_SLIGHT = 0.02  # less than this share of a vertex moves nothing to speak of
 HINGES: dict[str, tuple[float, float, float]] = {
     "left_forearm": (-_HALF, _HALF, 0.0),
     "right_forearm": (-_HALF, -_HALF, 0.0),
@@ -163,16 +164,13 @@ def build(
     with torch.no_grad():
         of = bodies.shaped(body, torch.from_numpy(shape.astype(np.float32)))
         local = bodies.carried(body, of).numpy().astype(np.float64)
-    rest = of.joints.numpy().astype(np.float64)
-    parent = np.array(PARENTS)
-    offsets = np.where(parent[:, None] >= 0, rest - rest[parent], 0.0)
     place = {joint: i for i, joint in enumerate(joints)}
     every = body.pair_joint.numpy()
     rows = np.array([i for i, joint in enumerate(every) if int(joint) in place])
-    trunk = np.linalg.norm(rest[BONES.index("neck")])
+    trunk = float(of.joints[BONES.index("neck")].norm())
     apart = np.array([vector for *_, vector in stands]).reshape(-1, 3) * trunk
     return Build(
-        offsets,
+        _offsets(of),
         np.concatenate([local[rows], apart]),
         np.concatenate([body.pair_mass.numpy()[rows].astype(np.float64), np.zeros(len(stands))]),
         np.array([*(place[int(joint)] for joint in every[rows]), *(row for row, *_ in stands)]),
@@ -181,20 +179,44 @@ def build(
     )
 
 
-def slopes(
-    body: Body,
-    shape: Array,
-    joints: Sequence[int],
-    stands: Sequence[tuple[int, str, tuple[float, float, float]]] = (),
-    *,
-    step: float = 0.02,
-) -> Slopes:
+def build_vertices(body: Body, shape: Array, rows: Array) -> Build:
+    """The bones of a shape (S,) and vertices of the mesh in place of joints."""
+    with torch.no_grad():
+        of = bodies.shaped(body, torch.from_numpy(shape.astype(np.float32)))
+        points = bodies.vertices(body, of, rows).numpy().astype(np.float64)
+    weights = body.weights.numpy()[rows].astype(np.float64)
+    weights = np.where(weights > _SLIGHT, weights, 0.0)
+    weights /= weights.sum(1, keepdims=True)
+    row, bone = np.nonzero(weights)
+    mass = weights[row, bone]
+    away = points[row] - of.heads.numpy()[bone]
+    local = np.einsum("pij,pj->pi", of.align.numpy()[bone], away) * mass[:, None]
+    return Build(_offsets(of), local, mass, row, bone, len(rows))
+
+
+def vertices(body: Body, shape: Array, frames: Frames) -> Array:
+    """The mesh of the first picture, (V, 3) float32."""
+    with torch.no_grad():
+        turns, root = (
+            torch.from_numpy(a[:1].astype(np.float32)) for a in (frames.turns, frames.root)
+        )
+        found = bodies.posed(body, torch.from_numpy(shape.astype(np.float32)), turns, root)
+    return np.asarray(found[0].numpy())
+
+
+def _offsets(of: bodies.Shaped) -> Array:
+    rest = of.joints.numpy().astype(np.float64)
+    parent = np.array(PARENTS)
+    return np.asarray(np.where(parent[:, None] >= 0, rest - rest[parent], 0.0))
+
+
+def slopes(make: Callable[[Array], Build], shape: Array, *, step: float = 0.02) -> Slopes:
     """By differences; phenotypes, which bend at their levels, are looked at on both sides."""
     offsets, local = [], []
     for s in range(len(shape)):
         change = np.zeros(len(shape))
         change[s] = step
-        above, below = (build(body, shape + k * change, joints, stands) for k in (1, -1))
+        above, below = (make(shape + k * change) for k in (1, -1))
         offsets.append((above.offsets - below.offsets) / (2 * step))
         local.append((above.local - below.local) / (2 * step))
     return Slopes(np.stack(offsets), np.stack(local))

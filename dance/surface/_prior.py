@@ -39,8 +39,20 @@ _SPREADS = {
     "legs": 0.07, "arms": 0.07, "torso": 0.07, "shoulders": 0.12, "head": 0.08, "hips": 0.12,
     "trunk": 0.12, "arm_girth": 0.15, "leg_girth": 0.12,
 }  # fmt: skip
-SPREAD: Array = np.array([_SPREADS[name] for name in SHAPE])
-"""How far shape parameters usually are from `body.AVERAGE`."""
+# Clothes are as much part of an outline as the body: seen from outside, people vary more.
+_OUTER = {
+    "weight": 0.35,
+    "muscle": 0.3,
+    "hips": 0.25,
+    "trunk": 0.25,
+    "arm_girth": 0.3,
+    "leg_girth": 0.25,
+}
+
+
+def spread(*, outlined: bool) -> Array:
+    """How far shape parameters usually are from `body.AVERAGE`, (S,), of bodies or of what is worn over them."""
+    return np.array([(_OUTER if outlined else {}).get(name, _SPREADS[name]) for name in SHAPE])
 
 
 @dataclass(frozen=True, slots=True)

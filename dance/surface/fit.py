@@ -14,6 +14,7 @@ import numpy as np
 from dance import skeleton as sk
 from dance.config import Options
 from dance.surface import _evidence as evidence
+from dance.surface import _outline as outline
 from dance.surface import _prior as prior
 from dance.surface import body as bodies
 from dance.surface._chain import COUNT, Build, Frames, build, by_shape, jacobian, pose, slopes
@@ -24,7 +25,14 @@ from dance.surface.body import BONES, Body
 from dance.types import Array, Camera, InputError, Physique, Stance, Track
 
 Report = Callable[[str], None]
+Outlined = Callable[[Normal, Frames], None]
 
+# Rounds of finding the shape: how far clothes may stand off, in usual distances, before they count less.
+_PLAIN: tuple[float, ...] = (4.0,) * 8
+_OUTLINED: tuple[float, ...] = (8.0,) * 5 + (5.0,) * 5
+_OUTLINED_LAST = (
+    4  # of the last rounds of finding stances: before, bodies are not where their outlines are
+)
 _STUDIED = 48  # pictures that tell the shape; more tell hardly more
 _PIECE = 600  # pictures solved at once
 
@@ -70,7 +78,8 @@ def fit(
         made = build(body, shape, MEASURED, evidence.stands(seen))
         physique = Physique(shape.astype(np.float32), camera, _sure_of_shape(seen))
     tell(f"fitting the 3-D body to {len(seen.numbers)} pictures")
-    frames = _solved(seen, _started(track, seen, made), made, _SCHEDULE)
+    outlined = _outlined(body, shape, seen, mattes or {})
+    frames = _solved(seen, _started(track, seen, made), made, _SCHEDULE, outlined)
     return physique, _stances(len(track), seen, frames, made)
 
 
@@ -96,9 +105,13 @@ def _started(track: Track, seen: Evidence, made: Build) -> Frames:
 
 
 def _solved(
-    seen: Evidence, frames: Frames, made: Build, schedule: tuple[tuple[float, float], ...]
+    seen: Evidence,
+    frames: Frames,
+    made: Build,
+    schedule: tuple[tuple[float, float], ...],
+    outlined: Outlined | None = None,
 ) -> Frames:
-    for robust, damping in schedule:
+    for step, (robust, damping) in enumerate(schedule):
         posed = pose(frames, made)
         slope = jacobian(posed, made)
         normal = Normal.empty(len(frames.root), COUNT)
@@ -106,8 +119,26 @@ def _solved(
         evidence.add_directions(normal, seen, posed, slope)
         evidence.add_motion(normal, seen, frames, posed, slope)
         prior.add_pose(normal, frames)
+        if outlined is not None and step >= len(schedule) - _OUTLINED_LAST:
+            outlined(normal, frames)
         frames = frames.moved(_bounded(normal.solve(np.full(COUNT, damping))))
     return frames
+
+
+def _outlined(body: Body, shape: Array, seen: Evidence, mattes: Mapping[int, Array]) -> Outlined:
+    """Adds what outlines say of the pictures that have mattes, the shape being settled."""
+    rows = [row for row, number in enumerate(seen.numbers) if int(number) in mattes]
+
+    def add(normal: Normal, frames: Frames) -> None:
+        for row in rows:
+            matte = mattes[int(seen.numbers[row])]
+            found = outline.pull(
+                body, shape, frames[row : row + 1], seen.camera, matte, robust=3.0, settled=True
+            )
+            if found is not None:
+                found.add(normal, row)
+
+    return add
 
 
 def _bounded(step: Array) -> Array:
@@ -122,16 +153,16 @@ def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Arra
     """The shape that suits pictures picked evenly, each for itself, and their outlines."""
     rows = _picked(seen, mattes)
     seen, frames = seen[rows], frames[rows]
+    outlined = [row for row, number in enumerate(seen.numbers) if int(number) in mattes]
     average = np.array(bodies.AVERAGE)
+    spread = prior.spread(outlined=bool(outlined))
     shape = average.copy()
-    frames = _solved(
-        seen, frames, build(body, shape, MEASURED, evidence.stands(seen)), _SCHEDULE[:10]
-    )
-    for _ in range(8):
-        made, slope = (
-            build(body, shape, MEASURED, evidence.stands(seen)),
-            slopes(body, shape, MEASURED, evidence.stands(seen)),
-        )
+    stands = evidence.stands(seen)
+    frames = _solved(seen, frames, build(body, shape, MEASURED, stands), _SCHEDULE[:10])
+    rounds = _OUTLINED if outlined else _PLAIN
+    for robust in rounds:
+        made = build(body, shape, MEASURED, stands)
+        slope = slopes(lambda s: build(body, s, MEASURED, stands), shape)
         posed = pose(frames, made)
         moved = jacobian(posed, made)
         normal = Normal.empty(len(frames.root), COUNT)
@@ -147,8 +178,19 @@ def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Arra
         cross = with_pose.transpose(0, 2, 1) @ with_shape
         own = np.einsum("tns,tnk->sk", with_shape, with_shape) / _alike(count)
         pull = -np.einsum("tns,tn->s", with_shape, residual.reshape(count, -1)) / _alike(count)
-        own += np.diag(1 / prior.SPREAD**2)
-        pull -= (shape - average) / prior.SPREAD**2
+        own += np.diag(1 / spread**2)
+        pull -= (shape - average) / spread**2
+        for row in outlined:
+            matte = mattes[int(seen.numbers[row])]
+            found = outline.pull(
+                body, shape, frames[row : row + 1], seen.camera, matte, robust=robust, settled=False
+            )
+            if found is None:
+                continue
+            found.add(normal, row)
+            cross[row] += found.by_pose.T @ found.by_shape
+            own += found.by_shape.T @ found.by_shape / _alike(count)
+            pull -= found.by_shape.T @ found.residual / _alike(count)
         blocks = normal.own + np.eye(COUNT)
         through = np.linalg.solve(blocks, np.concatenate([cross, normal.pull[..., None]], 2))
         own -= np.einsum("tds,tdk->sk", cross, through[..., :-1]) / _alike(count)
@@ -167,10 +209,11 @@ def _alike(count: int) -> float:
 def _picked(seen: Evidence, mattes: Mapping[int, Array]) -> Array:
     """Rows of pictures to study: those with mattes, and the best seen of even stretches of the clip."""
     quality = seen.score[:, :BODY].mean(1)
-    count = min(_STUDIED, len(quality))
-    pieces = np.array_split(np.arange(len(quality)), count)
-    rows = [piece[quality[piece].argmax()] for piece in pieces if len(piece)]
-    return np.array(sorted(set(rows)))
+    pieces = np.array_split(np.arange(len(quality)), min(_STUDIED, len(quality)))
+    rows = {int(piece[quality[piece].argmax()]) for piece in pieces}
+    return np.array(
+        sorted(rows | set(np.flatnonzero(np.isin(seen.numbers, list(mattes))).tolist()))
+    )
 
 
 def _sure_of_shape(seen: Evidence) -> float:
