@@ -23,7 +23,7 @@ def flatten(points: Array, triangles: Array) -> Array:
     """Places (n, 2) float64 of a patch's points, as near to its own lengths as can be.
 
     points: (n, 3), all used.  triangles: (m, 3), one patch with one outline and any number of holes.
-    Every triangle keeps the same sense: anticlockwise (x right, y up) where it is so seen from outside.
+    No place belongs to two triangles, and each keeps its sense: anticlockwise (x right, y up) where it is so from outside.
     """
     outline, *holes = loops(triangles)
     flat = _tutte(points, triangles, outline, holes)
@@ -38,10 +38,12 @@ def flatten(points: Array, triangles: Array) -> Array:
         for _ in range(_HALVINGS):
             tried = flat + step * way
             energy = _energy(tried, triangles, gradients, area)
-            if energy < before:
+            if energy < before and not _crosses(tried, outline):
                 flat = tried
                 break
             step /= 2
+        else:
+            break
         if energy >= before * (1 - _ENOUGH):
             break
     return flat
@@ -61,6 +63,26 @@ def loops(triangles: Array) -> list[Array]:
             here = after.pop(here)
         found.append(np.array(loop))
     return sorted(found, key=len, reverse=True)
+
+
+def _crosses(flat: Array, outline: Array) -> bool:
+    """Whether a patch lies over itself: without folds, it can only do so where its outline crosses itself."""
+    a = flat[outline]
+    b = np.roll(a, -1, 0)
+    way = b - a
+
+    def side(points: Array) -> Array:
+        """Which side of every edge each point is on, (edges, points)."""
+        away = points[None] - a[:, None]
+        return np.asarray(way[:, None, 0] * away[..., 1] - way[:, None, 1] * away[..., 0] > 0)
+
+    parted = side(a) != side(b)
+    crossing = parted & parted.T
+    # An edge meets those before and after it.
+    count = np.arange(len(a))
+    for step in (-1, 0, 1):
+        crossing[count, (count + step) % len(a)] = False
+    return bool(crossing.any())
 
 
 def _sides(points: Array, triangles: Array) -> tuple[Array, Array]:
