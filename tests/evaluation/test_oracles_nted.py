@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from dance.evaluation.oracles import _run
 from dance.evaluation.oracles import nted as system
 from dance.evaluation.oracles._oracle import Oracle
+from dance.generators import _nted_published as published
+from dance.generators import nted
 
 FULL = ("nted_generator_full256", "nted_discriminator_full256")
 
@@ -69,3 +73,32 @@ def test_the_textures_of_a_scale_are_used_last_found_first(recorded: Path) -> No
     changed = Oracle(oracle.name, oracle.facts, state)
     verdict = _run.compared(changed, list(system.results(changed)))
     assert not verdict.holds and verdict.difference > 100 * verdict.tolerance
+
+
+def test_a_generator_of_other_scales_recorded_elsewhere_holds(tmp_path: Path) -> None:
+    facts = {
+        "size": 128, "semantic_dim": 20, "channels": {"16": 5, "32": 4, "64": 4, "128": 3},
+        "num_labels": {"16": 3, "32": False, "64": 4, "128": False},
+        "match_kernels": {"16": 3, "32": False, "64": 1, "128": False},
+    }  # fmt: skip
+    torch.manual_seed(1)
+    network = nted.network(facts)
+    keys = published.published_keys(network, facts)
+    ours = published.rename({key: key for key in keys})
+    state = {f"state.{theirs}": network.state_dict()[place] for place, theirs in ours.items()}
+    source, pose = torch.rand(1, 3, 96, 64), torch.rand(1, 20, 96, 64)
+    drawn = network(source, pose)
+    tensors = {"in.source_image": source, "in.skeleton": pose, "out.fake_image": drawn.picture}
+    tensors |= {f"out.info.semantic_distribution.{i}": v for i, v in enumerate(drawn.scores)}
+    tensors |= {f"out.info.neural_textures.{i}": v for i, v in enumerate(drawn.textures.values)}
+    tensors |= {f"out.info.extraction_softmax.{i}": v for i, v in enumerate(drawn.textures.weights)}
+    told = {
+        "constructor": facts, "mode": "eval", "numerics": {"suggested_atol": 1e-5},
+        "weights_recipe": {"seed": 9, "profile": "equalised", "stored": True},
+    }  # fmt: skip
+    path = tmp_path / "nted_generator_of_another_size.json"
+    path.write_text(json.dumps(told), encoding="utf-8")
+    whole = {k: v.detach().contiguous().clone() for k, v in (state | tensors).items()}
+    safetensors.torch.save_file(whole, path.with_suffix(".safetensors"))
+    verdict = _run.verdict(path, system)
+    assert verdict.holds and verdict.results == len(tensors) - 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,6 @@ from dance.types import InputError
 
 PREFIXES = ("cnngeometric_",)
 
-_PADDED, _OFFSET = 0.5 * 0.75, 0.6  # of the cases the outputs are named after
 _POINT = 1e-5  # what keeps the published homography of points from dividing by 0
 
 
@@ -92,18 +92,20 @@ def _warps(
     # As published only the plain affine grid heeds where corners are.
     grids = {
         "affine": match.grid(match.affine, turned, size, align_corners=corners),
-        "affine_offset0.6": match.grid(match.affine, turned, size, offset=_OFFSET),
         "tps": match.grid(plate, theta_tps, size),
         "hom": match.grid(match.homography, oracle.given("theta_hom9"), size),
         "identity_resize": match.grid(match.affine, still, size, align_corners=corners),
     }
+    # Some results are named after numbers: of coordinates that theta is meant for, and of what part is shown.
+    for name in oracle.outputs:
+        if found := re.match(r"affine_offset([\d.]*\d)", name):
+            grids[found[0]] = match.grid(match.affine, turned, size, offset=float(found[1]))
     first = match.grid(match.affine, turned, size)
     together = match.composed(first, grids["tps"], align_corners=corners)
-    wide = {
-        **grids,
-        "tps_pad0.5_crop0.75": grids["tps"] * _PADDED,
-        "composed_affine_then_tps": together,
-    }
+    wide = {**grids, "composed_affine_then_tps": together}
+    for name in oracle.outputs:
+        if found := re.match(r"tps_pad([\d.]*\d)_crop([\d.]*\d)", name):
+            wide[found[0]] = grids["tps"] * float(found[1]) * float(found[2])
 
     def bend(theta: Tensor, points: Tensor) -> Tensor:
         bent: Tensor = plate(theta, match.base_points(size).to(points))

@@ -88,14 +88,15 @@ def _operations(oracle: Oracle) -> Iterator[Result]:
     thinned = _conv(oracle, "EqualConv2d_k3_s2_p1")(x)[..., ::2, ::2]
     grown = oracle.state("EqualTransposeConv2d_k3_s2_p0.")
     scale = 1 / np.sqrt(grown["weight"][0].numel())
-    extraction = nets.Extraction(features.shape[1], _count(oracle, "ExtractionOperation"), 3)
+    extraction = nets.Extraction(features.shape[1], *_filter(oracle))
     _load(extraction, oracle, "ExtractionOperation", "reference_encoder.convs.0.extraction_operations.0", "reference.downs.0.extractions.1")  # fmt: skip
     textures, weights = extraction(features, nets.normalised(features))
     scores = _conv(oracle, "DistributionOperation", ".semantic_distribution_filter")(
         oracle.given("query")
     )
     nothing = torch.zeros_like(features)
-    picture, block = nets.Picture(x.shape[1]), style.Block(3, 6)
+    width, channels, _, _ = oracle.state("ResBlock.")["skip.1.weight"].shape
+    picture, block = nets.Picture(x.shape[1]), style.Block(channels, width)
     _load(
         picture, oracle, "ToRGB", "target_image_renderer.convs.0.to_rgb", "renderer.ups.0.picture"
     )
@@ -124,8 +125,12 @@ def _operations(oracle: Oracle) -> Iterator[Result]:
         yield Result(name, value, oracle.atol)
 
 
-def _count(oracle: Oracle, name: str) -> int:
-    return len(oracle.state(f"{name}.")["semantic_extraction_filter.weight"])
+def _filter(oracle: Oracle) -> tuple[int, int]:
+    """How many labels textures are extracted for, and the side of the filters."""
+    labels, _, side, _ = oracle.state("ExtractionOperation.")[
+        "semantic_extraction_filter.weight"
+    ].shape
+    return labels, side
 
 
 def _conv(oracle: Oracle, name: str, inside: str = "") -> style.Conv:
