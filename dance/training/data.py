@@ -241,6 +241,15 @@ def _reader(path: Path) -> Any:
     return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
 
 
+def _read(path: Path, numbers: Sequence[int]) -> Array:
+    """These pictures of a video, (N, H, W, 3) uint8."""
+    reader = _reader(path)
+    pictures: Array = reader.get_batch(list(numbers)).asnumpy()
+    # Left where it is, the decoder's thread would decode on to the end of the file and keep all of it.
+    reader.seek(0)
+    return pictures
+
+
 def decoded(footage: Footage, numbers: Sequence[int], size: Size, memory: int) -> list[Array]:
     """Pictures with their mattes, (H, W, 4) uint8 of that (height, width), by random access.
 
@@ -249,8 +258,7 @@ def decoded(footage: Footage, numbers: Sequence[int], size: Size, memory: int) -
     kept = _kept(footage.folder, size)
     missing = [number for number in numbers if number not in kept]
     if missing:
-        pictures = _reader(footage.pictures).get_batch(missing).asnumpy()
-        mattes = _reader(footage.mattes).get_batch(missing).asnumpy()
+        pictures, mattes = _read(footage.pictures, missing), _read(footage.mattes, missing)
         for number, rgb, grey in zip(missing, pictures, mattes, strict=True):
             rgba = np.dstack([rgb, grey[..., 1]])
             if rgba.shape[:2] != size:

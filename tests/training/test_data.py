@@ -1,6 +1,8 @@
 """Pairs of frames: which, in what shape, changed consistently, and the same for the same number."""
 
+import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -15,7 +17,7 @@ from dance.geometry import person_window
 from dance.skeleton import LEFT_WRIST, RIGHT_WRIST
 from dance.training import data
 from dance.training.data import Augment, Look, Pairs
-from dance.types import InputError, Pose
+from dance.types import Frame, InputError, Pose
 
 PLAIN = Augment(scale=0, shift=0, turn=0)
 
@@ -164,6 +166,20 @@ def test_colours_are_those_of_the_video(folder: Path) -> None:
     expected = cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     given = (item["picture"][1].permute(1, 2, 0).numpy() + 1) * 127.5
     assert np.abs(given - expected).mean() < 4 and frame.shape[:2] == SIZE
+
+
+def test_the_decoder_rests_once_the_pictures_are_read(tmp_path: Path) -> None:
+    """It would go on to the end of the file by itself, and keep every picture."""
+    from dance import video
+
+    path = tmp_path / "long.mp4"
+    grey = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    frames = (Frame(np.roll(grey, i, 1), Fraction(i, 25), i) for i in range(150))
+    video.write(frames, path, encoding=video.Encoding(preset="ultrafast", keyframes=25))
+    assert data._read(path, [3, 4]).shape == (2, 480, 640, 3)
+    worked = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - worked < 0.1
 
 
 def test_outside_the_camera_s_picture_nothing_is_valid(folder: Path) -> None:
