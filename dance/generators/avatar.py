@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 
 from dance.config import Options
-from dance.generators import _avatar_views
+from dance.generators import _avatar_halo, _avatar_views
 from dance.generators._avatar_draw import release, shade
 from dance.surface import atlas as atlases
 from dance.surface.dressed import Dressed, dress, standing
@@ -126,7 +126,7 @@ class Avatar:
 def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
     """Draws the person in the stance on a clear picture, in place."""
     dressed = code.dressed
-    vertices, turns = standing(dressed, stance)
+    vertices, turns, starts = standing(dressed, stance)
     camera = dressed.physique.camera
     window = _window(project(vertices, camera), code.size)
     if window is None:
@@ -152,6 +152,12 @@ def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
         places.astype(np.float32), weights, code.atlas, dressed.layout.corners,
         bool(code.atlas[..., 3].any()),
     )  # fmt: skip
+    single = Camera(camera.focal, (camera.centre[0] - left, camera.centre[1] - top))
+    nearest = np.minimum.reduceat(
+        np.minimum.reduceat(fragments.depth, np.arange(0, fragments.depth.shape[0], 2), axis=0),
+        np.arange(0, fragments.depth.shape[1], 2), axis=1,
+    )  # fmt: skip
+    _avatar_halo.add(out, nearest, dressed.halos, alike, turns, starts, single)
     release(out, rgb[top:bottom, left:right], alpha[top:bottom, left:right])
 
 

@@ -23,7 +23,7 @@ _REACH = 0.05
 _LIMIT = 0.1
 _LIMITS = (
     (("neck",), 0.06),
-    (("head",), 0.16),
+    (("head",), 0.07),
     (("foot", "toes"), 0.04),
     (("hand", "fingers"), 0.012),
 )

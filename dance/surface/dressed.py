@@ -19,10 +19,11 @@ from dance.surface import body as bodies
 from dance.surface import clothing, fields, looks
 from dance.surface.atlas import Atlas, Layout
 from dance.surface.body import Body
+from dance.surface.halo import Halo, halo
 from dance.surface.looks import Look
-from dance.surface.outline import Posed
-from dance.surface.raster import vertex_normals
-from dance.types import Array, InputError, Person, Physique, Stance, View
+from dance.surface.outline import Posed, project
+from dance.surface.raster import rasterise, vertex_normals
+from dance.types import Array, Camera, InputError, Person, Physique, Stance, View
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Dressed:
 
     physique, body: the naked one.  faces: (F, 3) int32.  weights: (V, B) float32 of skinning.
     rested: (V, 3) float32, see `clothing.directions`.  offsets: (V,) float32 metres along them.
-    looks: the views laid on the surface.  atlas, layout: what they show together, and guesses of the rest.
+    looks: the views laid on the surface.  halos: what of each view stands out farther.
+    joints: (B, 3) float32, where the resting body's bones begin.  atlas, layout: what they show together, and guesses of the rest.
     """
 
     physique: Physique
@@ -41,6 +43,8 @@ class Dressed:
     rested: Array
     offsets: Array
     looks: Sequence[Look]
+    halos: Sequence[Halo | None]
+    joints: Array
     atlas: Atlas
     layout: Layout
 
@@ -59,35 +63,57 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
     physique, body = person.physique, bodies.load()
     faces, weights, mirror, corners = _arrays(body)
     shape = torch.from_numpy(np.asarray(physique.shape, np.float32))
-    vertices = bodies.rest(body, shape)[0].numpy()
+    vertices, joints = (found.numpy() for found in bodies.rest(body, shape))
     rested = clothing.directions(vertices, faces)
     stances = [(view, stance) for view in views if (stance := view.pose.stance) is not None]
-    turned = [turns_of(stance) for _, stance in stances]
+    bones = [bones_of(stance, joints) for _, stance in stances]
     posed = [
         _posed(view, bodies.vertices_of(body, physique, stance), rested, weights, turns)
-        for (view, stance), turns in zip(stances, turned, strict=True)
+        for (view, stance), (turns, _) in zip(stances, bones, strict=True)
     ]
     limits = clothing.limits(weights, rested, vertices)
     placed, offsets = clothing.clothe(posed, faces, physique.camera, limits, mirror, weights)
     mean = fields.neighbours(faces, len(weights))
     shown = [
         looks.look(view.frame.rgb, naked, offsets, turns, faces, physique.camera, mean)
-        for view, naked, turns in zip(views, placed, turned, strict=True)
+        for view, naked, (turns, _) in zip(views, placed, bones, strict=True)
+    ]
+    beside = [
+        _halo(one.rgb, before, after, offsets, faces, weights, physique.camera, where)
+        for one, before, after, where in zip(shown, posed, placed, bones, strict=True)
     ]
     if painted is not None:
         given = atlases.load(painted)
         on = atlases.layout(*corners, given.side)
-        return Dressed(physique, body, faces, weights, rested, offsets, shown, given, on)
+        return Dressed(
+            physique, body, faces, weights, rested, offsets, shown, beside, joints, given, on
+        )
     on = atlases.layout(*corners, side)
     head = weights[:, bodies.BONES.index("head")]
     made = atlases.fuse(
         shown, on, faces, mean, mirror, head, (vertices, vertex_normals(vertices, faces))
     )
-    return Dressed(physique, body, faces, weights, rested, offsets, shown, made, on)
+    return Dressed(physique, body, faces, weights, rested, offsets, shown, beside, joints, made, on)
 
 
 def _posed(view: View, vertices: Array, rested: Array, weights: Array, turns: Array) -> Posed:
     return Posed(vertices, clothing.outward(rested, weights, turns), view.alpha)
+
+
+def _halo(
+    rgb: Array,
+    before: Posed,
+    after: Posed,
+    offsets: Array,
+    faces: Array,
+    weights: Array,
+    camera: Camera,
+    bones: tuple[Array, Array],
+) -> Halo | None:
+    """The halo of a view.  before, after: the naked body as it was fitted, and nudged onto the matte."""
+    fragments = rasterise(after.dressed(offsets), faces, camera, after.alpha.shape)
+    nudges = project(after.vertices, camera) - project(before.vertices, camera)
+    return halo(rgb, after, fragments, faces, weights, camera, bones, nudges)
 
 
 @lru_cache(maxsize=1)
@@ -101,18 +127,25 @@ def _arrays(body: Body) -> tuple[Array, Array, Array, tuple[Array, Array]]:
     )  # fmt: skip
 
 
-def turns_of(stance: Stance) -> Array:
-    """(B, 3, 3) float32, every bone's rotation from rest to how it stands, in camera axes."""
+def bones_of(stance: Stance, joints: Array) -> tuple[Array, Array]:
+    """Every bone's rotation (B, 3, 3) from rest to how it stands, and where it begins (B, 3), in camera axes, float32.
+
+    joints: (B, 3), where the resting body's bones begin.
+    """
     own = Rotation.from_rotvec(np.asarray(stance.turns, np.float64)).as_matrix()
-    out = np.empty_like(own)
+    turns, starts = np.empty_like(own), np.empty((len(own), 3))
     for b, parent in enumerate(bodies.PARENTS):
-        out[b] = own[b] if parent < 0 else out[parent] @ own[b]
-    return np.asarray(out, np.float32)
+        if parent < 0:
+            turns[b], starts[b] = own[b], stance.root
+        else:
+            turns[b] = turns[parent] @ own[b]
+            starts[b] = starts[parent] + turns[parent] @ (joints[b] - joints[parent])
+    return turns.astype(np.float32), starts.astype(np.float32)
 
 
-def standing(dressed: Dressed, stance: Stance) -> tuple[Array, Array]:
-    """The dressed vertices (V, 3) in camera axes, metres, and the bones' rotations (B, 3, 3), both float32."""
-    turns = turns_of(stance)
+def standing(dressed: Dressed, stance: Stance) -> tuple[Array, Array, Array]:
+    """The dressed vertices (V, 3) in camera axes, metres, and the bones as `bones_of` gives them; all float32."""
+    turns, starts = bones_of(stance, dressed.joints)
     naked = bodies.vertices_of(dressed.body, dressed.physique, stance)
     out = clothing.outward(dressed.rested, dressed.weights, turns)
-    return np.asarray(naked + dressed.offsets[:, None] * out, np.float32), turns
+    return np.asarray(naked + dressed.offsets[:, None] * out, np.float32), turns, starts
