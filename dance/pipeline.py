@@ -8,30 +8,25 @@ lazily in one pass with a bounded lag. Neither holds more than a few pictures.
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
 import json
-import logging
-import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as Generation
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import cv2
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 
 import dance
 from dance import bodies, picture, plugins, render, sheets, sources, video, weights
 from dance.config import Options, Plugin, check
-from dance.devices import choose_device
+from dance.devices import choose_device, cores_for_stages
 from dance.finish import compose, face, steady, sunlight
 from dance.finish.compose import ComposeOptions
 from dance.finish.face import FaceOptions
@@ -43,6 +38,7 @@ from dance.pose.follow import FollowOptions
 from dance.pose.retarget import RetargetOptions
 from dance.pose.retarget_body import Bodies
 from dance.pose.smooth import SmoothOptions
+from dance.progress import OnProgress, fitting, kept, told, unless, unless_failed
 from dance.stream import prefetch
 from dance.surface.fit import FitOptions
 from dance.types import (
@@ -56,10 +52,6 @@ from dance.types import (
     Size,
     Track,
 )
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class OutputOptions(Options):
@@ -115,18 +107,6 @@ class Extras:
     compare: Path | None = None
 
 
-Stage = Literal["source", "source body", "poses", "body", "render"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a pass is: `done` frames of about `total` (None where the file does not say), or steps of a fit."""
-
-    stage: Stage
-    done: int
-    total: int | None
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a run gave: its file, frames, size, seconds, and what a person should know about it."""
@@ -136,9 +116,6 @@ class Report:
     size: Size
     seconds: float
     notes: Sequence[str]
-
-
-OnProgress = Callable[[Progress], None]
 
 
 def make_video(
@@ -169,7 +146,7 @@ def make_video(
     notes: list[str] = []
 
     seen: list[Moment] = []
-    kept: list[Moment] = []
+    drawn_for: list[Moment] = []
     with ExitStack() as stack:
         stack.enter_context(cores_for_stages())
         # The source is studied while the driver is watched: neither keeps all cores busy.
@@ -179,7 +156,7 @@ def make_video(
         studied = background.submit(
             read_person, config, source, info.size, device,
             embodied=bodies.wanted(config.retarget.mode, generator),
-            on_progress=partial(_unless, given_up, on_progress),
+            on_progress=partial(unless, given_up, on_progress),
         )  # fmt: skip
         encoded = background.submit(lambda: generator.encode(studied.result()))
         if extras.poses is not None:
@@ -191,9 +168,9 @@ def make_video(
                 closing(watch(config, driver, info, device, live=live, on_progress=on_progress))
             )
             if not live:
-                watched = iter(list(_unless_failed(watched, studied)))
+                watched = iter(list(unless_failed(watched, studied)))
             moments = retargeted(
-                config, _kept(watched, seen), info.size, studied.result(),
+                config, kept(watched, seen), info.size, studied.result(),
                 live=live, notes=notes, on_progress=on_progress,
             )  # fmt: skip
         person = studied.result()
@@ -209,7 +186,7 @@ def make_video(
                 )  # fmt: skip
             moments = iter(track)
         layers = render.draw(
-            generator, encoded.result(), _kept(moments, kept), person.size,
+            generator, encoded.result(), kept(moments, drawn_for), person.size,
             1 if live else config.chunk,
         )  # fmt: skip
         # Drawing, finishing and encoding each go on while the others do.
@@ -217,11 +194,11 @@ def make_video(
         pictures = finished(config, drawn, person, driver)
         ready = stack.enter_context(closing(prefetch(pictures, ahead=4)))
         count = video.write(
-            _told(ready, "render", info.frames, on_progress), output,
+            told(ready, "render", info.frames, on_progress), output,
             encoding=config.output.encoding, sound=driver if info.has_sound else None,
             metadata=provenance(config), overwrite=overwrite, end=info.end,
         )  # fmt: skip
-    track = Track.gather(kept, person.size)
+    track = Track.gather(drawn_for, person.size)
     if extras.save_poses is not None:
         tracks.save(track, extras.save_poses)
     if extras.compare is not None:
@@ -230,24 +207,6 @@ def make_video(
     if unseen:
         notes.insert(0, f"nobody was seen in {unseen} of {count} frames; they show the empty place")
     return Report(output, count, person.size, time.monotonic() - began, tuple(dict.fromkeys(notes)))
-
-
-@contextmanager
-def cores_for_stages() -> Iterator[None]:
-    """While it is entered, the cores are the stages': numpy's BLAS and OpenCV do not share out their work; the process
-    goes back afterwards.
-
-    Their threads wait for the next product or filter by running in circles. Products and filters as small as
-    ours gain little from them, and the circles take the cores from other stages: together a fifth of a run's time.
-    """
-    before = cv2.getNumThreads()
-    # What four stages leave over.
-    cv2.setNumThreads(max(1, (os.cpu_count() or 1) // 4))
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def build_generator(plugin: Plugin, device: str) -> Generator:
@@ -330,7 +289,7 @@ def read_person(
     person = _person(config, source, driver_size, device, on_progress)
     if not embodied:
         return person
-    return bodies.of_person(person, config.body, on_progress=_fitting("source body", on_progress))
+    return bodies.of_person(person, config.body, on_progress=fitting("source body", on_progress))
 
 
 def _person(
@@ -350,7 +309,7 @@ def _person(
     read = partial(pictures.read, inner, canvas)
     with closing(build_estimator(config.estimator, device, thorough=True)) as estimator:
         options = config.follow.model_copy(update={"person": config.source.person})
-        watched = _told(read(), "source", pictures.count, on_progress)
+        watched = told(read(), "source", pictures.count, on_progress)
         moments = follow.follow(watched, estimator, options)
         track = Track.gather(smooth.smooth(moments, config.smooth), canvas)
         follow.require_found(track, source)
@@ -379,7 +338,7 @@ def watch(
         closing(build_estimator(config.estimator, device)) as estimator,
         closing(prefetch(video.read(driver), ahead=4)) as frames,
     ):
-        watched = _told(frames, "poses", info.frames, on_progress)
+        watched = told(frames, "poses", info.frames, on_progress)
         followed = follow.follow(watched, estimator, config.follow)
         yield from smooth.smooth(followed, config.smooth, live=live)
 
@@ -407,9 +366,10 @@ def retargeted(
         track = Track.gather(watched, driver_size)
         if any(pose.found for pose in track.poses):
             assert person.physique is not None, "the source's body is fitted before"
-            told = _fitting("body", on_progress)
-            track, physique = bodies.of_driver(track, config.body, on_progress=told)
+            tell = fitting("body", on_progress)
+            track, physique = bodies.of_driver(track, config.body, on_progress=tell)
             both = Bodies(physique, person.physique)
+            notes += bodies.notes("source", person.track, person.physique)
             notes += bodies.notes("driver", track, physique)
         watched = iter(track)
     return retarget.retarget(
@@ -429,20 +389,9 @@ def embodied(
     """The poses of the person with stances of their 3-D body; a clip is read to its end first."""
     assert person.physique is not None, "the source's body is fitted before"
     track = Track.gather(moments, person.size)
-    told = _fitting("body", on_progress)
+    tell = fitting("body", on_progress)
     notes += bodies.notes("source", person.track, person.physique)
-    yield from bodies.of_poses(track, person.physique, config.body, on_progress=told)
-
-
-def _fitting(stage: Stage, on_progress: OnProgress) -> bodies.Report:
-    """Tells of each step of a fit, in the log too: how many there will be is not known."""
-    steps = itertools.count(1)
-
-    def tell(line: str) -> None:
-        log.info(line)
-        on_progress(Progress(stage, next(steps), None))
-
-    return tell
+    yield from bodies.of_poses(track, person.physique, config.body, on_progress=tell)
 
 
 def recorded(poses: Path, driver: Path, size: Size) -> Generation[Moment, None, None]:
@@ -470,7 +419,7 @@ def finished(
 
 def provenance(config: VideoConfig) -> dict[str, str]:
     """What made the file: the resolved config and the versions, as metadata for the container."""
-    packages = ("torch", "numpy", "av", "opencv-python-headless", "ai-edge-litert", "numba")
+    packages = ("torch", "numpy", "anny", "av", "opencv-python-headless", "ai-edge-litert", "numba")
     versions = {name: importlib.metadata.version(name) for name in packages}
     versions |= {"dance": dance.__version__, "python": platform.python_version()}
     learnt = config.generator.options.get("weights")
@@ -487,43 +436,3 @@ def _same(path: Path, other: Path) -> bool:
 
 def _opened(path: Path) -> Iterator[Frame]:
     return iter([picture.read(path)]) if picture.is_picture(path) else video.read(path)
-
-
-def _unless_failed(items: Iterable[T], task: Future[Any]) -> Iterator[T]:
-    """The same items, until the task fails: then its error is raised."""
-    for item in items:
-        if task.done():
-            task.result()
-        yield item
-
-
-class _GivenUpError(Exception):
-    """Nobody waits for the result any more."""
-
-
-def _unless(given_up: threading.Event, on_progress: OnProgress, progress: Progress) -> None:
-    if given_up.is_set():
-        raise _GivenUpError
-    on_progress(progress)
-
-
-def _kept(moments: Iterable[Moment], kept: list[Moment]) -> Iterator[Moment]:
-    for moment in moments:
-        kept.append(moment)
-        yield moment
-
-
-def _told(
-    items: Iterable[T],
-    stage: Stage,
-    total: int | None,
-    on_progress: OnProgress,
-) -> Iterator[T]:
-    """The same items, telling how many have passed."""
-    done = 0
-    on_progress(Progress(stage, 0, total))
-    for item in items:
-        yield item
-        done += 1
-        on_progress(Progress(stage, done, total))
-    on_progress(Progress(stage, done, done))

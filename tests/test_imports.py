@@ -26,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "devices",
             "networks",
             "plugins",
+            "progress",
             "skeleton",
             "stream",
             "weights",

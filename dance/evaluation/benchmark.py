@@ -24,7 +24,6 @@ from dance.devices import choose_device
 from dance.evaluation.report import Row
 from dance.pipeline import (
     Extras,
-    Progress,
     VideoConfig,
     make_video,
     read_person,
@@ -32,6 +31,7 @@ from dance.pipeline import (
     watch,
 )
 from dance.pose import tracks
+from dance.progress import Progress
 from dance.types import InputError, Track
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dance import pipeline, render, video
-from dance.devices import choose_device
+from dance.devices import choose_device, cores_for_stages
 from dance.evaluation import mediapipe_runtime, speed_learnt, speed_surface
 from dance.evaluation.memory import peak_memory
 from dance.evaluation.report import Row, measured
@@ -112,7 +112,7 @@ def render_rows(subject: Subject) -> list[Row]:
     generator = pipeline.build_generator(config.generator, choose_device(config.device))
     code = generator.encode(person)
     drawn, written = [], []
-    with pipeline.cores_for_stages(), tempfile.TemporaryDirectory() as folder:
+    with cores_for_stages(), tempfile.TemporaryDirectory() as folder:
         for _ in range(subject.rounds):
             layers = partial(render.draw, generator, code, track, person.size, config.chunk)
             began = time.perf_counter()
@@ -215,7 +215,7 @@ def pose_pass(clip: Path, config: VideoConfig) -> tuple[int, float, float]:
     """Frames, seconds and processor seconds of the first pass; loading the networks is not counted."""
     device = choose_device(config.device)
     with (
-        pipeline.cores_for_stages(),
+        cores_for_stages(),
         closing(pipeline.build_estimator(config.estimator, device)) as estimator,
     ):
         began, computed = time.perf_counter(), time.process_time()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from dancers import SEEN, TORSO, all_scores, all_xy, dance, error, hidden, noisy
 
-from dance import pipeline
+from dance import devices
 from dance import skeleton as sk
 from dance.pose import sides
 from dance.pose.smooth import SmoothOptions, smooth
@@ -324,7 +324,7 @@ def test_whole_bodies_of_long_clips_take_seconds() -> None:
         score = np.full(133, 0.9, np.float32)
         moments.append(replace(m, pose=replace(pose, score=score)))
     # As in a run; otherwise the waiting of BLAS's threads is counted too.
-    with pipeline.cores_for_stages():
+    with devices.cores_for_stages():
         began = time.process_time()
         smoothed(moments)
         assert time.process_time() - began < 15
