@@ -162,9 +162,9 @@ def read_obj(path: Path) -> Mesh:
     for number, words in _lines(path):
         try:
             if words[0] == "v":
-                points.append([float(w) for w in words[1:4]])
+                points.append([float(words[k]) for k in (1, 2, 3)])
             elif words[0] == "vt":
-                uv.append([float(w) for w in words[1:3]])
+                uv.append([float(words[k]) for k in (1, 2)])
             elif words[0] == "g":
                 group = words[1]
             elif words[0] == "f":

