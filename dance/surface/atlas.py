@@ -109,20 +109,20 @@ def fuse(
     faces: Array,
     mean: sparse.csr_matrix,
     mirror: Array,
-    head: Array,
+    upper: tuple[Array, Array],
     rest: tuple[Array, Array],
 ) -> Atlas:
     """The atlas of what the looks show.
 
-    mean: see `fields.neighbours`.  mirror: (V,) the vertex on the body's other side.  head: (V,) in [0, 1], the
-    vertex's share in the head.  rest: vertices and normals (V, 3) of the body standing towards the camera.
+    mean: see `fields.neighbours`.  mirror: (V,) the vertex on the body's other side.  upper: (V,) in [0, 1],
+    the vertices' shares in the head and the neck.  rest: vertices and normals (V, 3) of the body standing towards the camera.
     """
     corners = faces[on.face]
-    guesses = _guesses(looks, faces, mean, mirror, head, rest)
+    guesses = _guesses(looks, faces, mean, mirror, upper, rest)
     total = np.full(len(corners), _PLAIN, np.float32)
     colour = _PLAIN * _carried(guesses, corners, on.bary)
     seen = np.zeros(len(corners), np.float32)
-    body = 1 - np.clip(2 * head, 0, 1)
+    body = 1 - np.clip(2 * sum(upper), 0, 1)
     for look in looks:
         for factor, power, weight, xy in (
             (1.0, 4, look.seen, look.xy),
@@ -156,13 +156,13 @@ def _guesses(
     faces: Array,
     mean: sparse.csr_matrix,
     mirror: Array,
-    head: Array,
+    upper: tuple[Array, Array],
     rest: tuple[Array, Array],
 ) -> Array:
     """A colour of every vertex, (V, 3) float32: its own, its twin's, that in front of it, or its surroundings'."""
     count = len(mirror)
     colour, total = np.zeros((count, 3), np.float32), np.full(count, 1e-12, np.float32)
-    body = 1 - np.clip(2 * head, 0, 1)
+    body = 1 - np.clip(2 * sum(upper), 0, 1)
     shown = np.zeros(count, np.float32)
     for look in looks:
         own = sampled(look.rgb, look.xy)
@@ -175,7 +175,7 @@ def _guesses(
             total += weight
             shown = np.maximum(shown, np.clip(weight / _PLAIN, 0, 1))
     colour /= total[:, None]
-    hair = _hair(colour, shown, head, rest)
+    hair = _hair(colour, shown, upper[0], rest)
     if hair is not None:
         where, value = hair
         colour += (where * (1 - shown))[:, None] * (value - colour)

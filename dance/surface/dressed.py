@@ -73,9 +73,9 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
     ]
     limits = clothing.limits(weights, rested, vertices)
     placed, offsets = clothing.clothe(posed, faces, physique.camera, limits, mirror, weights)
-    mean = fields.neighbours(faces, len(weights))
+    mean, limbs = fields.neighbours(faces, len(weights)), clothing.limbs_of(weights)
     shown = [
-        looks.look(view.frame.rgb, naked, offsets, turns, faces, physique.camera, mean)
+        looks.look(view.frame.rgb, naked, offsets, turns, faces, physique.camera, mean, limbs)
         for view, naked, (turns, _) in zip(views, placed, bones, strict=True)
     ]
     beside = [
@@ -89,9 +89,9 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
             physique, body, faces, weights, rested, offsets, shown, beside, joints, given, on
         )
     on = atlases.layout(*corners, side)
-    head = weights[:, bodies.BONES.index("head")]
+    head, neck = (weights[:, bodies.BONES.index(name)] for name in ("head", "neck"))
     made = atlases.fuse(
-        shown, on, faces, mean, mirror, head, (vertices, vertex_normals(vertices, faces))
+        shown, on, faces, mean, mirror, (head, neck), (vertices, vertex_normals(vertices, faces))
     )
     return Dressed(physique, body, faces, weights, rested, offsets, shown, beside, joints, made, on)
 

@@ -18,7 +18,7 @@ from dance.surface.raster import Fragments
 from dance.types import Array, Camera
 
 # Metres from the body beyond which the matte holds something else, and how much of a piece may be.
-_FAR, _OTHER = 0.3, 0.1
+_FAR, _OTHER = 0.4, 0.2
 # Pieces nowhere thicker than this are the matte's own unevenness; the side of a cell of the mesh: of the height.
 _THIN, _CELL = 1 / 150, 1 / 128
 # Metres it lies behind the surface beside it, so that it does not cut through where both bend.

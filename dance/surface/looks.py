@@ -49,8 +49,13 @@ def look(
     faces: Array,
     camera: Camera,
     mean: sparse.csr_matrix,
+    limbs: Array,
 ) -> Look:
-    """The picture as a texture.  offsets: (V,) metres, see `clothing`.  turns: as in `Look`.  mean: see `fields.neighbours`."""
+    """The picture as a texture.
+
+    offsets: (V,) metres, see `clothing`.  turns: as in `Look`.  mean: see `fields.neighbours`.
+    limbs: (V,) see `clothing.limbs_of`.
+    """
     vertices = posed.dressed(offsets)
     xy = project(vertices, camera)
     # Eyes, ears and folds have normals of all kinds; what counts is whether the part they are on is seen.
@@ -60,7 +65,8 @@ def look(
     towards = -(outward * sight).sum(1)
     height, width = posed.alpha.shape
     beside = max(1, round(_BESIDE * height))
-    free = _unhidden(vertices, faces, camera, xy, posed.alpha.shape, beside)
+    fragments = rasterise(vertices, faces, camera, (height, width))
+    free = _unhidden(fragments.depth, vertices[:, 2], xy, beside, camera)
     within = cv2.distanceTransform((posed.alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     inside = np.clip(sampled(within, xy) / (1.0 + 0.5 * beside), 0, 1)
     x, y = xy.T
@@ -69,7 +75,9 @@ def look(
     # What is hidden begins somewhere between two vertices: the weight is gone before it does.
     seen = np.minimum(seen, _least(mean, seen))
     seen = np.minimum(seen, mean @ (mean @ seen))
-    behind = inside * np.clip(0.6 - towards, 0, 1)
+    # A hand before the hip tells nothing of the hip.
+    own = _behind_own_limb(fragments.face, faces, limbs, xy, beside)
+    behind = inside * own * np.clip(0.6 - towards, 0, 1)
     return Look(
         carried(rgb, posed.alpha, beside), xy, np.asarray(seen, np.float32),
         np.asarray(behind, np.float32), turns, float(np.median(vertices[:, 2])),
@@ -78,7 +86,10 @@ def look(
 
 def carried(rgb: Array, alpha: Array, margin: int) -> Array:
     """The person's colours (H, W, 3) uint8 with those near the outline, and beyond, taken from inside it."""
-    solid = cv2.erode((alpha > 0.9).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=1)
+    # Mattes are soft for a few pixels; what of the background is in there would be painted all around.
+    solid = cv2.erode(
+        (alpha > 0.95).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, margin // 2)
+    )
     if not solid.any():
         return rgb
     # Nearest colours keep edges of garments; a film over them takes the stripes off.
@@ -110,22 +121,39 @@ def sampled(picture: Array, xy: Array) -> Array:
     return np.asarray(values.reshape(rows * _ROW, *picture.shape[2:])[:count], np.float32)
 
 
-def _unhidden(
-    vertices: Array, faces: Array, camera: Camera, xy: Array, size: tuple[int, int], beside: int
-) -> Array:
-    """(V,) float32, 1 where nothing is in front of a vertex nor of its surroundings."""
-    depth = rasterise(vertices, faces, camera, size).depth
+def _unhidden(depth: Array, away: Array, xy: Array, beside: int, camera: Camera) -> Array:
+    """(V,) float32, 1 where nothing is in front of a vertex nor of its surroundings.
+
+    depth: (H, W) of what is seen, metres.  away: (V,) of the vertices.  beside: pixels.
+    """
     depth = np.where(np.isfinite(depth), depth, 1e3).astype(np.float32)
     window = np.ones((2 * beside + 1, 2 * beside + 1), np.uint8)
     nearest = cv2.erode(depth, window)
-    column = np.clip(np.round(xy[:, 0]).astype(int), 0, size[1] - 1)
-    row = np.clip(np.round(xy[:, 1]).astype(int), 0, size[0] - 1)
+    row, column = _pixels(xy, depth.shape)
     here = cv2.dilate(np.where(depth > 1e2, 0, depth), np.ones((3, 3), np.uint8))[row, column]
-    away = vertices[:, 2]
     hidden = np.where(here > 0, away - here, 0) > _HIDES / 2
     # The same surface curving away is no hiding: it takes a step.
     shadowed = away - nearest[row, column] > _HIDES + 2.5 * beside * away / camera.focal
     return np.asarray(~hidden & ~shadowed, np.float32)
+
+
+def _behind_own_limb(face: Array, faces: Array, limbs: Array, xy: Array, beside: int) -> Array:
+    """(V,) float32, 1 where all that is seen around a vertex's place is of its own limb.  face: (H, W)."""
+    shown = np.where(face >= 0, limbs[faces[face, 0]], 0).astype(np.uint8)
+    row, column = _pixels(xy, face.shape)
+    found = np.zeros(len(xy), np.float32)
+    window = np.ones((2 * beside + 1, 2 * beside + 1), np.uint8)
+    for limb in np.unique(limbs):
+        others = cv2.dilate(((shown > 0) & (shown != limb)).astype(np.uint8), window)
+        found[limbs == limb] = 1 - others[row, column][limbs == limb]
+    return found
+
+
+def _pixels(xy: Array, size: tuple[int, ...]) -> tuple[Array, Array]:
+    """Rows and columns of the pixels nearest to places (V, 2), within a picture of the size."""
+    column = np.clip(np.round(xy[:, 0]).astype(int), 0, size[1] - 1)
+    row = np.clip(np.round(xy[:, 1]).astype(int), 0, size[0] - 1)
+    return row, column
 
 
 def _least(mean: sparse.csr_matrix, values: Array) -> Array:
