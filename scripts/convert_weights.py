@@ -2,6 +2,8 @@
 
 python scripts/convert_weights.py edn latest_net_G.pth PERSON.safetensors --face latest_net_Gface.pth
 python scripts/convert_weights.py xing latest_net_netG.pth XING.safetensors
+python scripts/convert_weights.py nted epoch_00200_iteration_000495400_checkpoint.pt NTED.safetensors
+python scripts/convert_weights.py softgate best_pascal_checkpoint_adam_tps_grid_loss_PAMI.pth.tar MATCHER.safetensors
 python scripts/convert_weights.py vgg19 vgg19.pth VGG19.safetensors
 """
 
