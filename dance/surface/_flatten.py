@@ -38,7 +38,7 @@ def flatten(points: Array, triangles: Array) -> Array:
         for _ in range(_HALVINGS):
             tried = flat + step * way
             energy = _energy(tried, triangles, gradients, area)
-            if energy < before and not _crosses(tried, outline):
+            if energy < before and not crosses(tried, outline):
                 flat = tried
                 break
             step /= 2
@@ -65,7 +65,7 @@ def loops(triangles: Array) -> list[Array]:
     return sorted(found, key=len, reverse=True)
 
 
-def _crosses(flat: Array, outline: Array) -> bool:
+def crosses(flat: Array, outline: Array) -> bool:
     """Whether a patch lies over itself: without folds, it can only do so where its outline crosses itself."""
     a = flat[outline]
     b = np.roll(a, -1, 0)

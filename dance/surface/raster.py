@@ -25,7 +25,7 @@ Number = Any  # a number of any width in compiled code
 
 NEAR = 0.05  # metres: what is closer to the camera is not drawn
 _SAMPLES = 16  # places at which a pixel at the outline is asked whether it is covered
-_STRIDE = 7  # their rows: a lattice in which no two share a row or a column, so that all slopes come out even
+_STRIDE = 5  # their rows: a lattice in which no two share a row or a column, so that all slopes come out even
 _FAR = 1e6  # pixels
 FLAT = 1e-15  # cubic metres: a triangle seen this nearly from its edge is nothing
 

@@ -6,7 +6,7 @@ import torch
 
 from dance.surface import body as bodies
 from dance.surface import charts, parts
-from dance.surface._flatten import flatten, loops
+from dance.surface._flatten import crosses, flatten, loops
 from dance.surface.body import AVERAGE, Body
 from dance.surface.charts import Charts
 from dance.types import Array
@@ -155,18 +155,10 @@ def test_a_dome_with_a_hole_is_flattened_without_folds() -> None:
     assert (areas(flatten(points[used], local)[local]) > 0).all()
 
 
-def test_a_patch_that_would_lie_over_itself_is_kept_from_it() -> None:
-    """A spiral of a turn and a half in space, seen from above over itself, wants to be one in the plane too."""
-    angle, across = np.meshgrid(np.linspace(0, 3.4 * np.pi, 60), np.linspace(1, 2, 4))
-    points = np.stack([across * np.cos(angle), across * np.sin(angle), angle / 8], -1)
-    at = np.arange(angle.size).reshape(angle.shape)
-    a, b, c, d = (q.ravel() for q in (at[:-1, :-1], at[1:, :-1], at[1:, 1:], at[:-1, 1:]))
-    triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
-    flat = flatten(points.reshape(-1, 3), triangles)
-    low, high = flat.min(0), flat.max(0)
-    uv = ((flat - low) / (high - low) * 0.98 + 0.01)[triangles].astype(np.float32)
-    part = np.full(len(triangles), 1, np.uint8)
-    face, _ = charts.texels(Charts(part, uv), 256)
-    backwards, _ = charts.texels(Charts(part, uv[::-1]), 256)
-    twice = (backwards >= 0) & (face != len(part) - 1 - backwards)
-    assert twice.mean() < 1e-4 and (areas(uv.astype(np.float64)) > 0).all()
+def test_an_outline_that_crosses_itself_is_told() -> None:
+    comb = np.array([[0, 0], [6, 0], [6, 3], [4, 3], [4, 1], [2, 1], [2, 3], [0, 3]], float)
+    count = np.arange(len(comb))
+    assert not crosses(comb, count)
+    leaning = comb.copy()
+    leaning[3, 0] = 1.5  # the right tooth leans over the left one
+    assert crosses(leaning, count)

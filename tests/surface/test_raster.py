@@ -128,6 +128,25 @@ def test_soft_coverage_adds_up_to_the_area() -> None:
     assert ((found.coverage > 0) & (found.coverage < 1)).sum() > 40
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.3, math.pi / 4, 1.1, math.pi / 2, 2.4])
+def test_soft_coverage_is_the_share_of_the_pixel_whatever_the_slope(angle: float) -> None:
+    along, across = (
+        np.array([math.cos(angle), math.sin(angle)]),
+        np.array([-math.sin(angle), math.cos(angle)]),
+    )
+    for shift in (0.1, 0.35, 0.6):
+        # One long edge through the picture's middle; the other two far away.
+        start = CAMERA.centre + shift * across
+        corners = np.stack([start - 500 * along, start + 500 * along, start - 500 * across])
+        vertices = np.column_stack([(corners - CAMERA.centre) / CAMERA.focal, np.ones(3)])
+        soft = raster.rasterise(vertices, ONE, CAMERA, SIZE, soft=True, both_sides=True).coverage
+        fine = (np.arange(16) + 0.5) / 16 - 0.5
+        for y, x in ((23, 31), (24, 31), (23, 32), (24, 32)):
+            places = np.stack(np.meshgrid(x + fine, y + fine), -1)
+            exact = ((places - start) @ across <= 0).mean()
+            assert soft[y, x] == pytest.approx(exact, abs=0.13)
+
+
 def test_soft_and_hard_agree_wherever_the_middle_is_covered() -> None:
     vertices, faces = globe(12, 0.1, 1.0)
     hard = raster.rasterise(vertices, faces, CAMERA, SIZE)
@@ -185,7 +204,9 @@ def test_torch_finds_the_same(both_sides: bool, device: str) -> None:
         assert not os.environ.get("FAIL_WITHOUT_CUDA"), "no CUDA here"
         pytest.skip("needs CUDA")
     ball, faces = globe(15, 0.2, 1.0)
-    meshes = np.stack([ball, ball + np.float32([0.1, 0.05, 0.4]), ball - np.float32([0, 0, 1.05])])
+    # In front, beyond the edge, around the camera, and just before it: too near but for its middle.
+    places = [[0, 0, 0], [0.1, 0.05, 0.4], [0, 0, -1.05], [0, 0, -1.1497]]
+    meshes = ball + np.array(places, np.float32)[:, None]
     found = raster_torch.rasterise(
         torch.from_numpy(meshes).to(device),
         torch.from_numpy(faces).long().to(device),
