@@ -138,9 +138,14 @@ def base_points(size: Size, *, align_corners: bool = True) -> Tensor:
 def grid(
     move: Move, theta: Tensor, size: Size, *, offset: float = 1.0, align_corners: bool = True
 ) -> Tensor:
-    """The grid (B, H, W, 2) of a movement. offset: theta is meant for coordinates so many times as large."""
-    points = base_points(size, align_corners=align_corners).to(theta) / offset
-    return move(theta, points).view(-1, *size, 2) * offset
+    """The grid (B, H, W, 2) of a movement. offset: theta is meant for coordinates so many times as large.
+
+    It has at least single precision, also within autocast: half of it would miss a pixel.
+    """
+    with torch.autocast(theta.device.type, enabled=False):
+        theta = theta.to(torch.promote_types(theta.dtype, torch.float32))
+        points = base_points(size, align_corners=align_corners).to(theta) / offset
+        return move(theta, points).view(-1, *size, 2) * offset
 
 
 def warp(picture: Tensor, where: Tensor, *, align_corners: bool = True) -> Tensor:

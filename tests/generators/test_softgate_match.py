@@ -126,6 +126,18 @@ def test_one_composed_grid_warps_as_two_after_each_other() -> None:
     assert not match.warp(picture, away)[..., 0, 0].any()
 
 
+def test_grids_keep_their_precision_within_autocast() -> None:
+    theta = torch.tensor([[0.9, 0.1, 0.2, -0.1, 1.1, 0.3]]).bfloat16()
+    plate, bent = match.ThinPlate(), (controls() * 0.9).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [match.grid(match.affine, theta, (200, 200)), match.grid(plate, bent, (200, 200))]
+        both = match.composed(*found)
+    expected = match.grid(match.affine, theta.float(), (200, 200))
+    assert found[0].dtype == torch.float32 and torch.equal(found[0], expected)
+    assert torch.equal(found[1], match.grid(plate, bent.float(), (200, 200)))
+    assert both.dtype == torch.float32 and torch.isfinite(both).all()
+
+
 def test_points_go_to_the_unit_square_and_back() -> None:
     size = torch.tensor([[11.0, 21.0]])
     corners = torch.tensor([[[0.0, 0], [20, 10], [10, 5]]])
