@@ -204,8 +204,8 @@ def test_torch_finds_the_same(both_sides: bool, device: str) -> None:
         assert not os.environ.get("FAIL_WITHOUT_CUDA"), "no CUDA here"
         pytest.skip("needs CUDA")
     ball, faces = globe(15, 0.2, 1.0)
-    # In front, beyond the edge, around the camera, and just before it: too near but for its middle.
-    places = [[0, 0, 0], [0.1, 0.05, 0.4], [0, 0, -1.05], [0, 0, -1.1497]]
+    # In front, beyond the edge, and around the camera.
+    places = [[0, 0, 0], [0.1, 0.05, 0.4], [0, 0, -1.05]]
     meshes = ball + np.array(places, np.float32)[:, None]
     found = raster_torch.rasterise(
         torch.from_numpy(meshes).to(device),
@@ -226,6 +226,16 @@ def test_torch_finds_the_same(both_sides: bool, device: str) -> None:
         raster.interpolate(ours, corners),
         atol=1e-5,
     )
+
+
+def test_torch_too_draws_a_floor_up_to_near() -> None:
+    floor = np.array([[-50.0, 0.01, -60], [0, 0.01, 500], [50, 0.01, -60]])
+    ours = raster.rasterise(floor, ONE, CAMERA, SIZE, both_sides=True)
+    found = raster_torch.rasterise(
+        torch.from_numpy(floor)[None], torch.from_numpy(ONE), CAMERA, SIZE, both_sides=True
+    )
+    assert (ours.face[30:43] == 0).all() and (ours.face[44:] < 0).all()
+    np.testing.assert_array_equal(found.face[0].numpy(), ours.face)
 
 
 def test_torch_finds_the_same_when_triangles_are_tested_in_pieces(
