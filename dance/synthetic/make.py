@@ -43,6 +43,10 @@ _CLIP_PEOPLE = 1_000_000  # people in clips are others than those in pairs: thei
 _CAPTURED = 0.45  # of poses and motions, where there are captured ones
 _ALL_ROUND = 0.25  # of pictures show somebody from anywhere, the others more or less from before
 _CLOSE = 0.2  # of pairs show less than the whole person
+_DIFFERENT, _TRIES = (
+    0.45,
+    8,
+)  # the mean of how bones' turns differ in a pair: 18 degrees; how often it is tried
 _LOOSE = 40  # every so manieth vertex says how far a figure reaches
 _STREAMS = {"people": 1, "pairs": 2, "clips": 3}
 _BEGUN = "settings.json"
@@ -171,8 +175,8 @@ def pair(studio: Studio, number: int) -> Take:
     field = float(rng.uniform(18, 45))
     share = float(rng.uniform(0.4, 0.75)) if rng.random() < _CLOSE else 1.0
     frames = []
-    for _ in range(2):
-        moved = motion.turned(_moment(studio, rng), _facing(rng))
+    for held in _two_moments(studio, rng):
+        moved = motion.turned(held, _facing(rng))
         root = motion.place(studio.body, figure, moved)
         points = posed(figure, motion.transforms(studio.body, figure, moved.turns, root)[0])
         view = _view(studio, rng, _upper(points[::_LOOSE], share), field)
@@ -273,6 +277,17 @@ def _moment(studio: Studio, rng: np.random.Generator) -> Motion:
     if studio.pack.clips and rng.random() < _CAPTURED:
         return _captured(studio, rng, 1)
     return poses.still(studio.body, rng)
+
+
+def _two_moments(studio: Studio, rng: np.random.Generator) -> tuple[Motion, Motion]:
+    """Two poses that are not nearly the same."""
+    first = second = _moment(studio, rng)
+    for _ in range(_TRIES):
+        second = _moment(studio, rng)
+        # For turns by an angle this is 2.8 times the sine of its half.
+        if np.linalg.norm(second.turns - first.turns, axis=(-2, -1)).mean() > _DIFFERENT:
+            break
+    return first, second
 
 
 def _moving(studio: Studio, rng: np.random.Generator) -> Motion:
