@@ -277,3 +277,25 @@ def test_errors_of_our_own_are_not_taken_for_bad_input(
     result = call(bench, "--results", tmp_path)
     assert result.exit_code == 1 and isinstance(result.exception, ZeroDivisionError)
     assert not isinstance(result.exception, InputError)
+
+
+def test_the_synthetic_command_orders_what_is_asked_and_refuses_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthetic = load("make_synthetic")
+    out = tmp_path / "out"
+    assert "no folder of assets" in refusal(call(synthetic, tmp_path / "none", out))
+    assert "nothing to make" in refusal(call(synthetic, tmp_path, out, "--pairs", 0))
+    assert "size 5" in refusal(call(synthetic, tmp_path, out, "--size", 5))
+    asked = {}
+
+    def make(assets: Path, output: Path, order: object, **rest: object) -> dict[str, object]:
+        asked.update(assets=assets, output=output, order=order, **rest)
+        return {"shards": {"pairs": [{}], "clips": [{}]}}
+
+    monkeypatch.setattr(synthetic.make, "make", make)
+    done = call(synthetic, tmp_path, out, "--pairs", 3, "--clips", 2, "--seed", 5, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    assert asked["order"] == synthetic.make.Order(pairs=3, clips=2, size=128, frames=32, seed=5)
+    assert asked["workers"] == 1 and asked["output"] == out
+    assert "2 shards, 128x128" in done.stdout
