@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from dance import picture
+from dance import bodies, picture
 from dance.devices import choose_device
 from dance.evaluation import motion, poses
 from dance.evaluation.pose_baselines import linear_fit
@@ -17,6 +17,8 @@ from dance.evaluation.report import Row
 from dance.pipeline import VideoConfig, build_estimator
 from dance.pose import follow
 from dance.pose.retarget import RetargetOptions, retarget
+from dance.pose.retarget_body import Bodies
+from dance.surface.fit import FitOptions
 from dance.types import Array, Pose, Track
 
 BODY = slice(0, 17)
@@ -26,8 +28,11 @@ Source = Literal["png", "mp4"]
 Method = Callable[[Track, Track], Array]
 
 
-def methods(options: RetargetOptions) -> dict[str, Method]:
-    """Ways to retarget a driver's track to a source's, each to joints (T, 133, 2) in the source's pixels."""
+def methods(options: RetargetOptions, body: FitOptions) -> dict[str, Method]:
+    """Ways to retarget a driver's track to a source's, each to joints (T, 133, 2) in the source's pixels.
+
+    The bodies of mode body are fitted to the tracks alone; a run has the source's mattes too (`evaluation.surface`).
+    """
 
     def ours(mode: str, **more: str) -> Method:
         chosen = options.model_copy(update={"mode": mode, **more})
@@ -38,8 +43,19 @@ def methods(options: RetargetOptions) -> dict[str, Method]:
 
         return run
 
+    def bodily(driver: Track, source: Track) -> Array:
+        chosen = options.model_copy(update={"mode": "body"})
+        (driver, shape), (source, own) = (
+            bodies.of_driver(track, body) for track in (driver, source)
+        )
+        moments = retarget(
+            iter(driver), source, chosen, driver_size=driver.size, bodies=Bodies(shape, own)
+        )
+        return Track.gather(moments, source.size).xy
+
     return {
         "limbs": ours("limbs"),
+        "body": bodily,
         "edn, fixed": ours("edn", variant="fixed"),
         "edn, published": ours("edn", variant="published"),
         "linear fit": linear_fit,
@@ -59,7 +75,7 @@ def table(folders: Iterable[Path], config: VideoConfig, *, source: Source = "png
         driver = poses.estimate(folder / "driver.mp4", config).smoothed
         person = _source(folder, config, source)
         tracks = {"estimated": driver, "true driver": true_track(folder, driver)}
-        for name, method in methods(config.retarget).items():
+        for name, method in methods(config.retarget, config.body).items():
             row: dict[str, str | float] = {"triplet": folder.name, "method": name}
             for kind, track in tracks.items():
                 joints = method(track, person)[:, BODY].astype(np.float64)

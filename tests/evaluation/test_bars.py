@@ -8,7 +8,7 @@ import pytest
 
 from dance import demo
 from dance.config import load
-from dance.evaluation import benchmark, poses, speed
+from dance.evaluation import benchmark, poses, speed, surface
 from dance.pipeline import VideoConfig
 
 pytestmark = pytest.mark.slow
@@ -66,3 +66,13 @@ def test_every_stage_of_the_demo_takes_some_time() -> None:
     subject = speed.Subject(demo.DRIVER, demo.SOURCE, load(VideoConfig), preset, rounds=1)
     rows = speed.stage_rows(subject) + speed.render_rows(subject)
     assert all(row["value"] > 0 for row in rows)  # type: ignore[operator]
+
+
+def test_bodies_are_nearer_to_the_truth_than_the_keypoints_and_retarget_better_than_limbs(
+    shared: Path,
+) -> None:
+    found = surface.compare(benchmark.triplets(shared / "benchmark"), load(VideoConfig))
+    rows = [result.row for result in found]
+    assert len(rows) == 8
+    missed = [row["what"] for row in surface.verdicts(rows) if not row["met"]]
+    assert missed == []
