@@ -17,6 +17,7 @@ _CHAINS = (
     ("left_thigh", "left_shin", sk.LEFT_HIP),
     ("right_thigh", "right_shin", sk.RIGHT_HIP),
 )
+_TRUNK = [sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER, sk.LEFT_HIP, sk.RIGHT_HIP]
 
 
 def start(world: Array | None, xy: Array, score: Array) -> Frames:
@@ -29,7 +30,7 @@ def start(world: Array | None, xy: Array, score: Array) -> Frames:
     if world is None:
         return _facing(frames, xy, score)
     own = frames.own
-    points = world.astype(np.float64)
+    points = _completed(world.astype(np.float64), score > 0)
     hips = points[:, sk.LEFT_HIP] - points[:, sk.RIGHT_HIP]
     shoulders = points[:, sk.LEFT_SHOULDER] - points[:, sk.RIGHT_SHOULDER]
     middle = (points[:, sk.LEFT_SHOULDER] + points[:, sk.RIGHT_SHOULDER]) / 2
@@ -46,6 +47,42 @@ def start(world: Array | None, xy: Array, score: Array) -> Frames:
         limb = [points[:, first + 2 * k] for k in range(3)]
         _turn_limb(own, rotation, upper, lower, limb[1] - limb[0], limb[2] - limb[1])
     return frames
+
+
+# Where a joint hangs that was not seen, metres from another, of a person who stands and faces the camera; in this
+# order, so that arms and legs hang on what was hung before.
+_HANGING: tuple[tuple[int, int, tuple[float, float, float]], ...] = (
+    (sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER, (0.33, 0.0, 0.0)),
+    (sk.RIGHT_SHOULDER, sk.LEFT_SHOULDER, (-0.33, 0.0, 0.0)),
+    (sk.LEFT_HIP, sk.RIGHT_HIP, (0.22, 0.0, 0.0)),
+    (sk.RIGHT_HIP, sk.LEFT_HIP, (-0.22, 0.0, 0.0)),
+    (sk.LEFT_HIP, sk.LEFT_SHOULDER, (-0.06, 0.46, 0.0)),
+    (sk.RIGHT_HIP, sk.RIGHT_SHOULDER, (0.06, 0.46, 0.0)),
+    (sk.LEFT_SHOULDER, sk.LEFT_HIP, (0.06, -0.46, 0.0)),
+    (sk.RIGHT_SHOULDER, sk.RIGHT_HIP, (-0.06, -0.46, 0.0)),
+    *(
+        (joint, anchor, (sign * x, y, 0.0))
+        for sign, first in ((1.0, sk.LEFT_SHOULDER), (-1.0, sk.RIGHT_SHOULDER))
+        for joint, anchor, x, y in (
+            (first + 2, first, 0.06, 0.24), (first + 4, first + 2, 0.03, 0.24),
+            (first + 8, first + 6, 0.0, 0.4), (first + 10, first + 8, 0.0, 0.38),
+            (first - 2, first, -0.09, -0.2),
+        )
+    ),
+    (sk.NOSE, sk.LEFT_EAR, (-0.07, 0.0, -0.12)),
+)  # fmt: skip
+
+
+def _completed(points: Array, seen: Array) -> Array:
+    """The points (T, 133, 3) with joints that were not seen, (T, 133) bool, hung on those that were."""
+    out = np.where(seen[..., None], points, np.nan)
+    # Of whom nothing of this is seen, the shoulders are as good a beginning as any.
+    nobody = np.isnan(out[:, _TRUNK]).all((1, 2))
+    out[nobody, sk.LEFT_SHOULDER] = (0.165, -0.46, 0.0)
+    for joint, anchor, offset in _HANGING:
+        missing = np.isnan(out[:, joint]).any(1)
+        out[missing, joint] = out[missing, anchor] + offset
+    return np.nan_to_num(out)
 
 
 def _facing(frames: Frames, xy: Array, score: Array) -> Frames:
