@@ -15,7 +15,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from dance.surface import body as bodies
-from dance.surface.body import BONES, PARENTS, Body
+from dance.surface.body import BONES, PARENTS, Body, Shaped
 from dance.types import Array
 
 _ALL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -150,20 +150,24 @@ class Slopes:
     local: Array
 
 
+def shaped(body: Body, shape: Array) -> Shaped:
+    """The body of a shape (S,)."""
+    with torch.no_grad():
+        return bodies.shaped(body, torch.from_numpy(shape.astype(np.float32)))
+
+
 def build(
     body: Body,
-    shape: Array,
+    of: Shaped,
     joints: Sequence[int],
     stands: Sequence[tuple[int, str, tuple[float, float, float]]] = (),
 ) -> Build:
-    """The bones of a shape (S,) and those of our 133 joints that are asked for.
+    """The bones of a shape and those of our 133 joints that are asked for.
 
     stands: which of them (by its place in `joints`) stands apart from the body's own by how much along which
     bone's axes at rest, in trunk lengths.
     """
-    with torch.no_grad():
-        of = bodies.shaped(body, torch.from_numpy(shape.astype(np.float32)))
-        local = bodies.carried(body, of).numpy().astype(np.float64)
+    local = bodies.carried(body, of).numpy().astype(np.float64)
     place = {joint: i for i, joint in enumerate(joints)}
     every = body.pair_joint.numpy()
     rows = np.array([i for i, joint in enumerate(every) if int(joint) in place])
@@ -179,19 +183,43 @@ def build(
     )
 
 
-def build_vertices(body: Body, shape: Array, rows: Array) -> Build:
-    """The bones of a shape (S,) and vertices of the mesh in place of joints."""
-    with torch.no_grad():
-        of = bodies.shaped(body, torch.from_numpy(shape.astype(np.float32)))
-        points = bodies.vertices(body, of, rows).numpy().astype(np.float64)
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some vertices of the mesh and their P pairs of vertex and bone.
+
+    template (N, 3), blends (K, N * 3): as in `Body`.  vertex, bone, mass: (P,).
+    """
+
+    template: Array
+    blends: Array
+    vertex: Array
+    bone: Array
+    mass: Array
+
+
+def rows_of(body: Body, rows: Array) -> Rows:
+    """Vertices by their numbers (N,)."""
     weights = body.weights.numpy()[rows].astype(np.float64)
     weights = np.where(weights > _SLIGHT, weights, 0.0)
     weights /= weights.sum(1, keepdims=True)
-    row, bone = np.nonzero(weights)
-    mass = weights[row, bone]
-    away = points[row] - of.heads.numpy()[bone]
-    local = np.einsum("pij,pj->pi", of.align.numpy()[bone], away) * mass[:, None]
-    return Build(_offsets(of), local, mass, row, bone, len(rows))
+    vertex, bone = np.nonzero(weights)
+    blends = body.blends.numpy()[:, rows].reshape(len(body.blends), -1)
+    return Rows(body.template.numpy()[rows], blends, vertex, bone, weights[vertex, bone])
+
+
+def build_vertices(rows: Rows, of: Shaped) -> Build:
+    """The bones of a shape and vertices of the mesh in place of joints."""
+    points = rows.template + (of.coefficients.numpy() @ rows.blends).reshape(-1, 3)
+    away = points[rows.vertex] - of.heads.numpy()[rows.bone]
+    local = (of.align.numpy()[rows.bone] @ away[..., None])[..., 0] * rows.mass[:, None]
+    return Build(
+        _offsets(of),
+        local.astype(np.float64),
+        rows.mass,
+        rows.vertex,
+        rows.bone,
+        len(rows.template),
+    )
 
 
 def vertices(body: Body, shape: Array, frames: Frames) -> Array:
@@ -204,22 +232,35 @@ def vertices(body: Body, shape: Array, frames: Frames) -> Array:
     return np.asarray(found[0].numpy())
 
 
-def _offsets(of: bodies.Shaped) -> Array:
+def _offsets(of: Shaped) -> Array:
     rest = of.joints.numpy().astype(np.float64)
     parent = np.array(PARENTS)
     return np.asarray(np.where(parent[:, None] >= 0, rest - rest[parent], 0.0))
 
 
-def slopes(make: Callable[[Array], Build], shape: Array, *, step: float = 0.02) -> Slopes:
-    """By differences; phenotypes, which bend at their levels, are looked at on both sides."""
-    offsets, local = [], []
-    for s in range(len(shape)):
-        change = np.zeros(len(shape))
-        change[s] = step
-        above, below = (make(shape + k * change) for k in (1, -1))
-        offsets.append((above.offsets - below.offsets) / (2 * step))
-        local.append((above.local - below.local) / (2 * step))
-    return Slopes(np.stack(offsets), np.stack(local))
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Bodies of a little more and a little less of each shape parameter: S pairs, and how far they are apart."""
+
+    pairs: Sequence[tuple[Shaped, Shaped]]
+    apart: float
+
+
+def around(body: Body, shape: Array, *, step: float = 0.02) -> Around:
+    """Phenotypes bend at their levels, so that both sides are looked at."""
+    steps = step * np.eye(len(shape))
+    return Around(
+        [(shaped(body, shape + one), shaped(body, shape - one)) for one in steps], 2 * step
+    )
+
+
+def slopes(near: Around, make: Callable[[Shaped], Build]) -> Slopes:
+    """By differences."""
+    made = [(make(above), make(below)) for above, below in near.pairs]
+    return Slopes(
+        np.stack([above.offsets - below.offsets for above, below in made]) / near.apart,
+        np.stack([above.local - below.local for above, below in made]) / near.apart,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,8 @@ _ACROSS = (
 class _Direction:
     """A direction of the estimator's metric landmarks, as a share of the bone's length.
 
-    away: how far it is off along the camera's axis.  lean: how far it is off always, in the pelvis' axes; both
-    and `_STANDS` from the same clips.
+    away: how far it is off along the camera's axis.  lean: how far it is off always, in the pelvis' axes; from
+    the same clips as `_STANDS` and from people who stand upright: the trunk is seen bent forwards, the shins backwards.
     """
 
     first: int
@@ -72,11 +72,11 @@ class _Direction:
 
 def _directions_used() -> tuple[_Direction, ...]:
     pairs: list[tuple[str, str, float, tuple[float, float, float]]] = [
-        ("hip", "shoulder", 0.16, (-0.04, 0.0, 0.058)),
+        ("hip", "shoulder", 0.2, (-0.04, 0.0, -0.12)),
         ("shoulder", "elbow", 0.35, (-0.05, 0.08, -0.18)),
         ("elbow", "wrist", 0.3, (0.13, 0.0, -0.087)),
-        ("hip", "knee", 0.2, (-0.06, 0.07, 0.137)),
-        ("knee", "ankle", 0.16, (0.01, 0.0, 0.03)),
+        ("hip", "knee", 0.25, (-0.06, 0.07, 0.0)),
+        ("knee", "ankle", 0.35, (0.01, 0.0, 0.22)),
         ("heel", "big_toe", 0.18, (0.245, 0.338, 0.067)),
     ]
     out = [
@@ -128,6 +128,13 @@ _SOLES = (sk.LEFT_HEEL, sk.LEFT_BIG_TOE, sk.RIGHT_HEEL, sk.RIGHT_BIG_TOE)
 # A sole point stands while it moves less than so many torso lengths a second in the picture; standing, it may
 # still seem to move so many metres a second.
 _STILL, _CREEP = 0.3, 0.15
+
+
+# Whose middle lies above the feet of somebody who stands: shares of hips, shoulders and knees.
+_MASSES = ((sk.LEFT_HIP, 0.5), (sk.LEFT_SHOULDER, 0.3), (sk.LEFT_KNEE, 0.2))
+_SWAY = 0.08  # metres: how far off, along the camera's axis
+_STEP = 0.05  # metres: a foot so much higher than the other carries little
+_SEATED = 4.0  # so many times `_SWAY` off, people sit, lie or fly
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +282,20 @@ def add_directions(normal: Normal, seen: Evidence, posed: Posed, jacobian: Array
     rows = (jacobian[:, _TO] - jacobian[:, _FROM]) * scale[..., None]
     count = len(rows)
     normal.add(rows.reshape(count, -1, COUNT), (error * root).reshape(count, -1))
+
+
+def add_balance(normal: Normal, posed: Posed, jacobian: Array) -> None:
+    """Who stands is above the feet they stand on, along the camera's axis too, where pictures hardly tell."""
+    height = posed.joints[:, list(_SOLES), 1]
+    carries = np.exp((height - height.max(1, keepdims=True)) / _STEP)
+    shares = np.zeros(posed.joints.shape[:2])
+    shares[:, list(_SOLES)] = -carries / carries.sum(1, keepdims=True)
+    for left, share in _MASSES:
+        shares[:, [left, left + 1]] += share / 2
+    error = (posed.joints[..., 2] * shares).sum(1) / _SWAY
+    trust = 1 / (1 + (error / _SEATED) ** 2)
+    rows = np.einsum("tj,tjd->td", shares, jacobian[:, :, 2]) / _SWAY
+    normal.add((rows * trust[:, None])[:, None], (error * trust)[:, None])
 
 
 def add_motion(

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from dance.surface import _chain as chain
-from dance.surface._chain import Frames
+from dance.surface._chain import Around, Frames
 from dance.surface._evidence import project_slope
 from dance.surface._normal import Normal
 from dance.surface.body import BONES, Body
@@ -52,12 +52,12 @@ def pull(
     matte: Array,
     *,
     robust: float,
-    settled: bool,
+    near: Around | None = None,
 ) -> Pull | None:
     """What the outline of a matte (H, W) in [0, 1] says of the body of one picture; None where it says nothing.
 
     robust: how many times their usual distance clothes may stand off before they count less and less.
-    settled: whether the shape is not asked for.
+    near: bodies of nearly the same shape, where the shape is asked for.
     """
     size, factor = _reduced(frames, camera, matte.shape)
     small = cv2.resize(matte.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) > 0.5
@@ -74,7 +74,8 @@ def pull(
     # The middles of the outermost pixels of a mask are half a pixel within its edge.
     residual = (far[y, x] + 0.5) * metres / _OFF
     weight = np.sqrt(_TELL / len(where)) / (1 + (residual / robust) ** 2)
-    made = chain.build_vertices(body, shape, rows)
+    there = chain.rows_of(body, rows)
+    made = chain.build_vertices(there, chain.shaped(body, shape))
     posed = chain.pose(frames, made)
     scale = (weight / _OFF)[:, None]
 
@@ -82,8 +83,8 @@ def pull(
         return np.asarray((project_slope(posed, moved)[0] * slope[y, x][..., None]).sum(1) * scale)
 
     by_shape = np.zeros((len(rows), 0))
-    if not settled:
-        slopes = chain.slopes(lambda s: chain.build_vertices(body, s, rows), shape)
+    if near is not None:
+        slopes = chain.slopes(near, lambda of: chain.build_vertices(there, of))
         by_shape = across(chain.by_shape(posed, made, slopes))
     return Pull(residual * weight, across(chain.jacobian(posed, made)), by_shape)
 

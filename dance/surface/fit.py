@@ -17,7 +17,18 @@ from dance.surface import _evidence as evidence
 from dance.surface import _outline as outline
 from dance.surface import _prior as prior
 from dance.surface import body as bodies
-from dance.surface._chain import COUNT, Build, Frames, build, by_shape, jacobian, pose, slopes
+from dance.surface._chain import (
+    COUNT,
+    Build,
+    Frames,
+    around,
+    build,
+    by_shape,
+    jacobian,
+    pose,
+    shaped,
+    slopes,
+)
 from dance.surface._evidence import BODY, MEASURED, Evidence
 from dance.surface._normal import Normal
 from dance.surface._start import place, start
@@ -70,12 +81,12 @@ def fit(
     tell = on_progress or (lambda line: None)
     body = bodies.load(on_progress)
     shape = np.array(bodies.AVERAGE) if physique is None else physique.shape.astype(np.float64)
-    made = build(body, shape, MEASURED, evidence.stands(seen))
+    made = build(body, shaped(body, shape), MEASURED, evidence.stands(seen))
     frames = _started(track, seen, made)
     if physique is None:
         tell(f"fitting the shape of the 3-D body to {min(_STUDIED, len(seen.numbers))} pictures")
         shape = _shape(body, seen, frames, mattes or {})
-        made = build(body, shape, MEASURED, evidence.stands(seen))
+        made = build(body, shaped(body, shape), MEASURED, evidence.stands(seen))
         physique = Physique(shape.astype(np.float32), camera, _sure_of_shape(seen))
     tell(f"fitting the 3-D body to {len(seen.numbers)} pictures")
     outlined = _outlined(body, shape, seen, mattes or {})
@@ -117,6 +128,7 @@ def _solved(
         normal = Normal.empty(len(frames.root), COUNT)
         evidence.add_points(normal, seen, posed, slope, robust)
         evidence.add_directions(normal, seen, posed, slope)
+        evidence.add_balance(normal, posed, slope)
         evidence.add_motion(normal, seen, frames, posed, slope)
         prior.add_pose(normal, frames)
         if outlined is not None and step >= len(schedule) - _OUTLINED_LAST:
@@ -132,9 +144,7 @@ def _outlined(body: Body, shape: Array, seen: Evidence, mattes: Mapping[int, Arr
     def add(normal: Normal, frames: Frames) -> None:
         for row in rows:
             matte = mattes[int(seen.numbers[row])]
-            found = outline.pull(
-                body, shape, frames[row : row + 1], seen.camera, matte, robust=3.0, settled=True
-            )
+            found = outline.pull(body, shape, frames[row : row + 1], seen.camera, matte, robust=3.0)
             if found is not None:
                 found.add(normal, row)
 
@@ -158,16 +168,20 @@ def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Arra
     spread = prior.spread(outlined=bool(outlined))
     shape = average.copy()
     stands = evidence.stands(seen)
-    frames = _solved(seen, frames, build(body, shape, MEASURED, stands), _SCHEDULE[:10])
+    frames = _solved(
+        seen, frames, build(body, shaped(body, shape), MEASURED, stands), _SCHEDULE[:10]
+    )
     rounds = _OUTLINED if outlined else _PLAIN
     for robust in rounds:
-        made = build(body, shape, MEASURED, stands)
-        slope = slopes(lambda s: build(body, s, MEASURED, stands), shape)
+        near = around(body, shape)
+        made = build(body, shaped(body, shape), MEASURED, stands)
+        slope = slopes(near, lambda of: build(body, of, MEASURED, stands))
         posed = pose(frames, made)
         moved = jacobian(posed, made)
         normal = Normal.empty(len(frames.root), COUNT)
         residual, scale = evidence.add_points(normal, seen, posed, moved, 4.0)
         evidence.add_directions(normal, seen, posed, moved)
+        evidence.add_balance(normal, posed, moved)
         prior.add_pose(normal, frames)
         count = len(rows)
         weight = scale[..., None]
@@ -183,7 +197,7 @@ def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Arra
         for row in outlined:
             matte = mattes[int(seen.numbers[row])]
             found = outline.pull(
-                body, shape, frames[row : row + 1], seen.camera, matte, robust=robust, settled=False
+                body, shape, frames[row : row + 1], seen.camera, matte, robust=robust, near=near
             )
             if found is None:
                 continue

@@ -62,7 +62,7 @@ def seen(of: Array, turns: Array, root: Array, *, cuts: frozenset[int] = frozens
         [Pose(np.zeros((133, 2)), np.ones(133), world=np.zeros((133, 3)))], [Fraction(0)], SIZE
     )
     where = _evidence.stands(_evidence.look(known, CAMERA))
-    build = _chain.build(bodies.load(), of, _evidence.MEASURED, where)
+    build = _chain.build(bodies.load(), _chain.shaped(bodies.load(), of), _evidence.MEASURED, where)
     posed = _chain.pose(_chain.Frames.of(turns, root), build)
     points = joints_of(of, turns, root)
     measured = points.copy()
