@@ -41,10 +41,14 @@ def of_person(person: Person, options: FitOptions, *, on_progress: Report | None
     """The person with a body fitted to all their poses and mattes; as they are where they have one."""
     if person.physique is not None and stances.belong(person.track, person.physique):
         return person
-    mattes = {view.frame.index: view.alpha for view in person.views}
+    # A view's number is that in its file; where a track holds part of a file, only times agree.
+    rows = {time: row for row, time in enumerate(person.track.times)}
+    mattes = {rows[view.frame.time]: view.alpha for view in person.views if view.frame.time in rows}
     physique, found = fit.fit(person.track, options, mattes=mattes, on_progress=on_progress)
     views = [
-        replace(view, pose=replace(view.pose, stance=found[view.frame.index]))
+        replace(view, pose=replace(view.pose, stance=found[rows[view.frame.time]]))
+        if view.frame.time in rows
+        else view
         for view in person.views
     ]
     track = stances.attached(person.track, found)

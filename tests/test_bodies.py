@@ -78,6 +78,16 @@ def test_a_person_is_fitted_with_their_mattes_and_views_share_the_stances(
     assert found.views[0].pose.stance is found.track.poses[2].stance
 
 
+def test_views_of_a_track_that_is_part_of_a_file_are_known_by_their_times(
+    asked: list[dict[str, object]],
+) -> None:
+    whole = track(stanced=False)
+    part = Track(whole.poses[1:], whole.times[1:], SIZE)
+    found = bodies.of_person(replace(person(whole), track=part), OPTIONS)
+    assert list(asked[0]["mattes"]) == [1]
+    assert found.views[0].pose.stance is found.track.poses[1].stance
+
+
 def test_a_person_with_a_body_is_not_fitted_again(asked: list[dict[str, object]]) -> None:
     known = person(track(), ADULT)
     assert bodies.of_person(known, OPTIONS) is known
