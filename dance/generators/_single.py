@@ -26,6 +26,8 @@ from dance.types import Array, Drawn, InputError, Person, Pose, Size
 ArchitectureT = TypeVar("ArchitectureT", bound=BaseModel)
 Draw = Callable[[Array, Array], Tensor]
 """(T, 18, 2) joints in the frame's pixels and their (T, 18) scores -> (T, 3 or 4, H, W), a matte in [0, 1] fourth."""
+DrawPoses = Callable[[Sequence[Pose], Sequence[Array]], Tensor]
+"""T poses in the result's pixels, and the (2, 3) maps from there to the frame's -> as `Draw`."""
 
 _NEARER, _FARTHER = (
     0.8,
@@ -71,14 +73,14 @@ def study(person: Person, frame: Frame, device: str, *, alone: bool) -> Seen:
     """
     view = person.views[0]
     torso = _torso(person)
-    matrix = _window(frame, person.size, torso, None).matrix(view.pose)
+    matrix = place(person, frame)
     alpha = np.ascontiguousarray(view.alpha, np.float32)
     rgb = view.frame.rgb.astype(np.float32) / 127.5 - 1
     if alone:
         rgb = rgb * alpha[..., None]
     edge = cv2.BORDER_CONSTANT if alone else cv2.BORDER_REPLICATE
-    cut = [_cut(rgb, matrix, frame.size, edge), _cut(alpha, matrix, frame.size, cv2.BORDER_CONSTANT)[..., None]]  # fmt: skip
-    picture, matte = (torch.from_numpy(part).movedim(-1, 0)[None].to(device) for part in cut)
+    parts = [cut(rgb, matrix, frame.size, edge), cut(alpha, matrix, frame.size, cv2.BORDER_CONSTANT)[..., None]]  # fmt: skip
+    picture, matte = (torch.from_numpy(part).movedim(-1, 0)[None].to(device) for part in parts)
     xy, score = joint_maps.joints(view.pose)
     xy = geometry.transform(np.asarray(xy, np.float64), matrix)
     return Seen(picture.clamp(-1, 1), matte.clamp(0, 1), xy, score, person.size, torso)
@@ -86,8 +88,12 @@ def study(person: Person, frame: Frame, device: str, *, alone: bool) -> Seen:
 
 def framed(person: Person, frame: Frame, values: Array) -> Array:
     """A map (H, W) float32 over the person's best view, as it lies in `study`'s frame, (h, w); 0 beyond the view."""
-    matrix = _window(frame, person.size, _torso(person), None).matrix(person.views[0].pose)
-    return _cut(values, matrix, frame.size, cv2.BORDER_CONSTANT)
+    return cut(values, place(person, frame), frame.size, cv2.BORDER_CONSTANT)
+
+
+def place(person: Person, frame: Frame) -> Array:
+    """The (2, 3) map from pixels of the person's best view to those of `study`'s frame."""
+    return _window(frame, person.size, _torso(person), None).matrix(person.views[0].pose)
 
 
 def _torso(person: Person) -> float:
@@ -96,11 +102,15 @@ def _torso(person: Person) -> float:
     seen = [length for length in lengths if length]
     if seen:
         return float(np.median(seen))
-    box = geometry.joints_box(person.views[0].pose.xy, person.views[0].pose.score)
-    return 0.3 * (person.size[0] if box is None else max(box.height, box.width, 1.0))
+    return _guessed(person.views[0].pose, person.size)
 
 
-def _cut(picture: Array, matrix: Array, size: Size, edge: int) -> Array:
+def _guessed(pose: Pose, picture: Size) -> float:
+    box = geometry.joints_box(pose.xy, pose.score)
+    return 0.3 * (picture[0] if box is None else max(box.height, box.width, 1.0))
+
+
+def cut(picture: Array, matrix: Array, size: Size, edge: int) -> Array:
     """What the matrix leads into a frame of that size; made smaller by area, so that nothing flickers."""
     shrink = int(1 / matrix[0, 0])
     if shrink > 1:
@@ -116,6 +126,15 @@ def _cut(picture: Array, matrix: Array, size: Size, edge: int) -> Array:
     )
 
 
+def framing(frame: Frame, picture: Size, pose: Pose, *, larger: float = 1.0) -> Array:
+    """The (2, 3) map from pixels of pictures of that size to the frame's about somebody of whom this pose alone is known.
+
+    larger: than they are; as drawing does it, much larger or smaller ones are brought nearer.
+    """
+    torso = geometry.torso_size(pose) or _guessed(pose, picture)
+    return _window(frame, picture, torso / larger, pose).matrix(pose)
+
+
 def _window(frame: Frame, picture: Size, torso: float, pose: Pose | None) -> geometry.Window:
     """The frame about a pose, at the person's scale; at another where they are much larger or smaller."""
     scale = frame.torso * frame.height / torso
@@ -128,6 +147,15 @@ def _window(frame: Frame, picture: Size, torso: float, pose: Pose | None) -> geo
 
 def render(draw: Draw, seen: Seen, frame: Frame, poses: Sequence[Pose]) -> Drawn:
     """The poses drawn in the frame and put at their places; clear where nobody is seen. At least one pose."""
+
+    def drawn(found: Sequence[Pose], matrices: Sequence[Array]) -> Tensor:
+        return draw(*_in_frame(found, matrices))
+
+    return render_poses(drawn, seen, frame, poses)
+
+
+def render_poses(draw: DrawPoses, seen: Seen, frame: Frame, poses: Sequence[Pose]) -> Drawn:
+    """The same for what draws more of a pose than its joints."""
     matrices = {
         i: _window(frame, seen.size, seen.torso, pose).matrix(pose)
         for i, pose in enumerate(poses)
@@ -136,19 +164,24 @@ def render(draw: Draw, seen: Seen, frame: Frame, poses: Sequence[Pose]) -> Drawn
     clear = torch.zeros(1, COLOURS + 1, *seen.size, device=seen.picture.device)
     pictures = [clear] * len(poses)
     if matrices:
-        known = [joint_maps.joints(poses[i]) for i in matrices]
-        places = [
-            geometry.transform(np.asarray(xy, np.float64), matrix)
-            for (xy, _), matrix in zip(known, matrices.values(), strict=True)
-        ]
-        xy, score = np.stack(places), np.stack([score for _, score in known])
-        made = draw(xy, score)
+        found = [poses[i] for i in matrices], list(matrices.values())
+        made = draw(*found)
         if made.shape[1] == COLOURS:
-            made = torch.cat([made, _shapes(xy, score, frame).to(made)], 1)
+            made = torch.cat([made, _shapes(*_in_frame(*found), frame).to(made)], 1)
         for (i, matrix), picture in zip(matrices.items(), torch.split(made, 1), strict=True):
             pictures[i] = placed(picture, matrix, seen.size)
     whole = torch.cat(pictures) if pictures else clear[:0]
     return Drawn(whole[:, :COLOURS].clamp(-1, 1), whole[:, COLOURS:].clamp(0, 1))
+
+
+def _in_frame(poses: Sequence[Pose], matrices: Sequence[Array]) -> tuple[Array, Array]:
+    """Their joints (T, 18, 2) in the frame's pixels, and scores (T, 18)."""
+    known = [joint_maps.joints(pose) for pose in poses]
+    places = [
+        geometry.transform(np.asarray(xy, np.float64), matrix)
+        for (xy, _), matrix in zip(known, matrices, strict=True)
+    ]
+    return np.stack(places), np.stack([score for _, score in known])
 
 
 def _shapes(xy: Array, score: Array, frame: Frame) -> Tensor:
