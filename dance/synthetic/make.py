@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -412,7 +414,15 @@ def _takes(room: Studio, shard: Shard) -> Iterator[Take]:
 
 
 def _begin_worker() -> None:
-    """One thread each; a terminal's Ctrl-C ends the process they work for, and that ends them."""
+    """One thread each; a terminal's Ctrl-C is for the process they work for, and with that they end, however it does."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, name="dance-follow", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -105,9 +105,9 @@ def aim(
     target = (points.min(0) + points.max(0)) / 2
     free = np.array([size[1], size[0]]) * (0.5 - margin)
     view = _looking(camera, target, height, side, 10.0)
-    for _ in range(4):
+    for _ in range(3):
         near, far = 0.5, 60.0
-        for _ in range(24):
+        for _ in range(14):
             distance = (near + far) / 2
             view = _looking(camera, target, height, side, distance)
             seen = view.seen(points)

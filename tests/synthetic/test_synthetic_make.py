@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +151,29 @@ def test_several_processes_make_the_same_bytes_as_one(
 ) -> None:
     make.make(assets, tmp_path, ORDER, workers=2)
     assert contents(tmp_path) == contents(made)
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_they_work_for_and_the_next_run_finishes(
+    assets: Path, tmp_path: Path
+) -> None:
+    script = Path(make.__file__).parents[2] / "scripts" / "make_synthetic.py"
+    command = [sys.executable, str(script), str(assets), str(tmp_path), "--quiet", "--workers", "2"]
+    order = ["--pairs", "140", "--size", "32"]
+    with subprocess.Popen([*command, *order], stderr=subprocess.DEVNULL) as run:
+        begun = time.monotonic()
+        while not sum(path.stat().st_size for path in tmp_path.glob("*.part")):
+            assert run.poll() is None and time.monotonic() - begun < 240
+            time.sleep(0.2)
+        run.kill()
+    time.sleep(3)
+    before = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    time.sleep(3)
+    assert before == {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert takes.MANIFEST not in before
+    subprocess.run([*command, *order], check=True)
+    assert len(takes.open_shards(tmp_path, "pairs")) == 140
+    assert not list(tmp_path.glob("*.part"))
 
 
 @pytest.mark.slow
