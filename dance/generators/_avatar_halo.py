@@ -46,6 +46,7 @@ def add(
         if shown.max() <= 0.01:
             continue
         points = halo.posed(turns, starts)
+        shown = shown * halo.whole(points)
         fragments = rasterise(points, halo.triangles, camera, depth.shape, both_sides=True)
         rows, columns = np.nonzero(fragments.face >= 0)
         if not len(rows):

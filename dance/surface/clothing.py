@@ -29,11 +29,11 @@ _LIMITS = (
 )
 _FACE = 0.008
 # Stiffness of the field of offsets, from the first round to the last.
-_STIFF = (60.0, 4.0)
+_STIFF = (20.0, 1.5)
 # Metres after which a target that the others do not share counts half.
 _ASTRAY = 0.025
 # How much a vertex wants the offset of its mirror image, and none at all where nothing is known.
-_ALIKE, _BARE = 0.5, 0.002
+_ALIKE, _BARE = 0.5, 3e-4
 
 
 def directions(vertices: Array, faces: Array, rounds: int = 12) -> Array:
@@ -138,7 +138,7 @@ def clothe(
         share = i / (_ROUNDS - 1)
         stiff = _STIFF[0] ** (1 - share) * _STIFF[1] ** share
         found = _smooth(mean, mirror, wanted / np.maximum(weight, 1e-9), weight, stiff)
-        found = np.clip(found, -0.35 * limits, limits)
+        found = np.clip(found, -0.2 * limits, limits)
     return standing, found
 
 
@@ -150,5 +150,7 @@ def _smooth(
     alike = sparse.identity(count, format="csr") - sparse.csr_matrix(
         (np.ones(count), (np.arange(count), mirror)), (count, count)
     )
-    system = sparse.diags(weight + _BARE) + stiff * (rough.T @ rough) + _ALIKE * (alike.T @ alike)
+    # Like a skin, which goes on as thick as it was where nothing is known; a bent plate would swing beyond.
+    skin = 0.5 * (rough + rough.T) + 0.5 * rough.T @ rough
+    system = sparse.diags(weight + _BARE) + stiff * skin + _ALIKE * (alike.T @ alike)
     return np.asarray(fields.solved(system, weight * wanted), np.float32)

@@ -31,7 +31,7 @@ class Halo:
 
     rgba: (H, W, 4) uint8, straight colours, opaque where the halo is.  uv: (P, 2) float32, pixels in it.
     local: (P, B, 3) float32, each point in the axes of its bones, from where they begin, times its weights (P, B).
-    triangles: (T, 3) int32.
+    triangles: (T, 3) int32.  sides: (T, 3) float32 metres, as they were seen.
     """
 
     rgba: Array
@@ -39,11 +39,24 @@ class Halo:
     local: Array
     weights: Array
     triangles: Array
+    sides: Array
 
     def posed(self, turns: Array, starts: Array) -> Array:
         """The points (P, 3) float32 in camera axes.  turns: (B, 3, 3).  starts: (B, 3), where the bones begin."""
         found = np.einsum("bij,pbj->pi", turns, self.local, optimize=True)
         return np.asarray(found + self.weights @ starts, np.float32)
+
+    def whole(self, points: Array) -> Array:
+        """How whole the mesh is at each point, (P,) float32: 0 where bones that go apart tear it.  points: see `posed`."""
+        torn = (_sides(points, self.triangles) / np.maximum(self.sides, 1e-6)).max(1)
+        found = np.ones(len(points), np.float32)
+        np.minimum.at(found, self.triangles.ravel(), np.repeat(np.clip(2.2 - torn, 0, 1), 3))
+        return found
+
+
+def _sides(points: Array, triangles: Array) -> Array:
+    corners = points[triangles]
+    return np.asarray(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2), np.float32)
 
 
 def halo(
@@ -92,6 +105,7 @@ def halo(
     return Halo(
         np.dstack([rgb, np.round(255 * opaque).astype(np.uint8)]), grid.astype(np.float32),
         local.astype(np.float32), skin.astype(np.float32), triangles,
+        _sides(points, triangles),
     )  # fmt: skip
 
 
