@@ -99,6 +99,13 @@ class Frames:
         own = Rotation.from_rotvec(turns.reshape(-1, 3).astype(np.float64)).as_matrix()
         return cls(own.reshape(*turns.shape[:2], 3, 3), np.asarray(root, np.float64))
 
+    @classmethod
+    def joined(cls, pieces: Sequence[Frames]) -> Frames:
+        """One after the other."""
+        return cls(
+            np.concatenate([p.own for p in pieces]), np.concatenate([p.root for p in pieces])
+        )
+
     @property
     def turns(self) -> Array:
         """Rotation vectors, (T, B, 3)."""

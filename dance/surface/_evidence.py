@@ -5,6 +5,7 @@ N found pictures, J = len(`MEASURED`) joints, D freedoms (`_chain`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,10 +165,51 @@ class Evidence:
             np.zeros((count, len(_SOLES))), np.full(count, np.inf),
         )  # fmt: skip
 
+    def stretch(self, first: int, end: int) -> Evidence:
+        """Pictures one after the other, with what ties them."""
+        rows = slice(first, end)
+        ties = slice(first, max(end - 1, first))
+        return Evidence(
+            self.numbers[rows], self.xy[rows], self.score[rows], self.camera,
+            None if self.world is None else self.world[rows], self.still[ties], self.gap[ties],
+        )  # fmt: skip
+
     @property
     def rays(self) -> Array:
         """x / z and y / z of what is seen, (N, J, 2)."""
         return np.asarray((self.xy - np.asarray(self.camera.centre)) / self.camera.focal)
+
+
+# How far one person's landmarks stand from where they do on average, and how far a landmark of one picture is off
+# beside that, metres.
+_OWN, _PASSING = 0.02, 0.03
+_OWN_BONES = {
+    "shoulder": "upper_chest", "elbow": "upper_arm", "wrist": "forearm", "hip": "pelvis", "knee": "shin",
+    "ankle": "shin",
+}  # fmt: skip
+
+
+def own_stands(
+    seen: Evidence, posed: Posed, stands: Sequence[tuple[int, str, tuple[float, float, float]]]
+) -> list[tuple[int, str, tuple[float, float, float]]]:
+    """`stands` and what this person's landmarks stand apart beyond that, where outlines tell where the body is."""
+    error, weight = point_errors(seen, posed)
+    error = error * OFF / _TRUST[:, None]
+    trunk = float(
+        np.linalg.norm(posed.places[0, BONES.index("neck")] - posed.places[0, 0]).clip(0.2)
+    )
+    out = list(stands)
+    for row, joint in enumerate(MEASURED[:BODY]):
+        if _kind(joint) not in _OWN_BONES:
+            continue
+        side, bone = sk.NAMES[joint].partition("_")[0], _OWN_BONES[_kind(joint)]
+        bone = bone if bone in BONES else f"{side}_{bone}"
+        axes = posed.rotation[:, BONES.index(bone), :2]
+        share = weight[:, row] / (1 + (np.linalg.norm(error[:, row], axis=1) / (3 * OFF)) ** 2)
+        own = np.einsum("n,nij,nik->jk", share, axes, axes) + np.eye(3) * (_PASSING / _OWN) ** 2
+        apart = -np.linalg.solve(own, np.einsum("n,nij,ni->j", share, axes, error[:, row])) / trunk
+        out.append((row, bone, (float(apart[0]), float(apart[1]), float(apart[2]))))
+    return out
 
 
 def look(track: Track, camera: Camera) -> Evidence:

@@ -7,7 +7,7 @@ as people's are, even motion within a scene, standing feet that do not slide; fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from dance.surface.body import BONES, Body
 from dance.types import Array, Camera, InputError, Physique, Stance, Track
 
 Report = Callable[[str], None]
+Stands = Sequence[tuple[int, str, tuple[float, float, float]]]
 Outlined = Callable[[Normal, Frames], None]
 
 # Rounds of finding the shape: how far clothes may stand off, in usual distances, before they count less.
@@ -45,7 +46,10 @@ _OUTLINED_LAST = (
     4  # of the last rounds of finding stances: before, bodies are not where their outlines are
 )
 _STUDIED = 48  # pictures that tell the shape; more tell hardly more
-_PIECE = 600  # pictures solved at once
+_PIECE = (
+    600  # pictures solved at once, and how many at the ends are solved with their neighbours too
+)
+_OVERLAP = 15
 
 
 class FitOptions(Options):
@@ -81,17 +85,27 @@ def fit(
     tell = on_progress or (lambda line: None)
     body = bodies.load(on_progress)
     shape = np.array(bodies.AVERAGE) if physique is None else physique.shape.astype(np.float64)
-    made = build(body, shaped(body, shape), MEASURED, evidence.stands(seen))
+    stands: Stands = evidence.stands(seen)
+    made = build(body, shaped(body, shape), MEASURED, stands)
     frames = _started(track, seen, made)
     if physique is None:
         tell(f"fitting the shape of the 3-D body to {min(_STUDIED, len(seen.numbers))} pictures")
-        shape = _shape(body, seen, frames, mattes or {})
-        made = build(body, shaped(body, shape), MEASURED, evidence.stands(seen))
+        shape, stands = _shape(body, seen, frames, mattes or {})
+        made = build(body, shaped(body, shape), MEASURED, stands)
         physique = Physique(shape.astype(np.float32), camera, _sure_of_shape(seen))
     tell(f"fitting the 3-D body to {len(seen.numbers)} pictures")
-    outlined = _outlined(body, shape, seen, mattes or {})
-    frames = _solved(seen, _started(track, seen, made), made, _SCHEDULE, outlined)
-    return physique, _stances(len(track), seen, frames, made)
+    frames = _started(track, seen, made)
+    count = len(seen.numbers)
+    solved = []
+    for first in range(0, count, _PIECE):
+        begin, end = max(first - _OVERLAP, 0), min(first + _PIECE + _OVERLAP, count)
+        piece = seen.stretch(begin, end)
+        outlined = _outlined(body, shape, piece, mattes or {})
+        found = _solved(piece, frames[begin:end], made, _SCHEDULE, outlined)
+        solved.append(found[first - begin : first - begin + _PIECE])
+        if count > _PIECE:
+            tell(f"fitted the 3-D body to {min(first + _PIECE, count)} of {count} pictures")
+    return physique, _stances(len(track), seen, Frames.joined(solved), made)
 
 
 def camera_of(size: tuple[int, int], focal: float) -> Camera:
@@ -159,15 +173,20 @@ def _bounded(step: Array) -> Array:
     return np.asarray(step / np.maximum(largest, 1.0)[:, None])
 
 
-def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Array]) -> Array:
-    """The shape that suits pictures picked evenly, each for itself, and their outlines."""
+def _shape(
+    body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Array]
+) -> tuple[Array, Stands]:
+    """The shape that suits pictures picked evenly, each for itself, and their outlines.
+
+    With outlines also where this person's landmarks stand from the joints.
+    """
     rows = _picked(seen, mattes)
     seen, frames = seen[rows], frames[rows]
     outlined = [row for row, number in enumerate(seen.numbers) if int(number) in mattes]
     average = np.array(bodies.AVERAGE)
     spread = prior.spread(outlined=bool(outlined))
     shape = average.copy()
-    stands = evidence.stands(seen)
+    stands: Stands = evidence.stands(seen)
     frames = _solved(
         seen, frames, build(body, shaped(body, shape), MEASURED, stands), _SCHEDULE[:10]
     )
@@ -212,7 +231,11 @@ def _shape(body: Body, seen: Evidence, frames: Frames, mattes: Mapping[int, Arra
         step = np.linalg.solve(own, pull).clip(-0.15, 0.15)
         shape = prior.within(shape + step)
         frames = frames.moved(_bounded(through[..., -1] - through[..., :-1] @ step))
-    return shape
+    if outlined:
+        rows = np.array(outlined)
+        made = build(body, shaped(body, shape), MEASURED, stands)
+        stands = evidence.own_stands(seen[rows], pose(frames[rows], made), stands)
+    return shape, stands
 
 
 def _alike(count: int) -> float:
