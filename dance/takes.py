@@ -121,6 +121,11 @@ class Shards(Sequence[Take]):
             only = {"json": members["json"]} if "json" in members else {}
             return _facts(self.folder / shard, key, _bytes(file, only))
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The number of pictures of every take."""
+        return tuple(sum(name.endswith(".png") for name in members) for _, _, members in self._places)
+
     @cached_property
     def people(self) -> tuple[int, ...]:
         """The person's number of every take."""

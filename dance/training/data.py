@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -115,9 +115,9 @@ class Pairs(Dataset[Batch]):
             )
 
     def __getitem__(self, n: int) -> Batch:
-        order = _order(self.seed, n // len(self.train), len(self.train))
+        chosen = order(self.seed, n // len(self.train), len(self.train))
         generator = np.random.default_rng((self.seed, 1, n))
-        return self._pair(self.train[order[n % len(self.train)]], generator)
+        return self._pair(self.train[chosen[n % len(self.train)]], generator)
 
     def held_pair(self, number: int) -> Batch:
         """The pair whose second frame has that number, unchanged."""
@@ -228,7 +228,8 @@ def warp(rgba: Array, matrix: Array, size: Size) -> torch.Tensor:
 
 
 @lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> Array:
+def order(seed: int, epoch: int, count: int) -> Array:
+    """The numbers 0 to count - 1 in the order they are learnt from in that epoch."""
     return np.random.default_rng((seed, 0, epoch)).permutation(count)
 
 
@@ -275,8 +276,39 @@ def _kept(folder: Path, size: Size) -> dict[int, Array]:
     return {}
 
 
+class Samples(Protocol):
+    """What a recipe learns from: sample n for any n from 0, and numbered ones that are held out."""
+
+    train: Sequence[int]
+    held: Sequence[int]
+
+    def __getitem__(self, n: int) -> Batch: ...
+
+    def held_pair(self, number: int) -> Batch:
+        """The held-out sample of that number, unchanged."""
+        ...
+
+    def held_spread(self, count: int) -> list[int]:
+        """Numbers of `count` held-out samples, spread over all of them."""
+        ...
+
+
+class Material(Protocol):
+    """What a run learns from: a dataset or an album.
+
+    facts: a dataclass kept in run.json, whose `sha256` is another for other data.
+    person: the folder of the studied person where it is one's own, which goes into the run's.
+    """
+
+    @property
+    def facts(self) -> Any: ...
+
+    @property
+    def person(self) -> Path | None: ...
+
+
 def batches(
-    pairs: Dataset[Batch],
+    pairs: Samples,
     *,
     size: int,
     first: int = 0,
@@ -289,7 +321,7 @@ def batches(
     Of every batch, `size` samples large, this process of `processes` gets its own.
     """
     loader = DataLoader(
-        pairs,
+        cast(Dataset[Batch], pairs),
         batch_sampler=_Numbers(size, first, rank, processes),
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,

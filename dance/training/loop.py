@@ -35,7 +35,7 @@ from dance import dataset, plugins
 from dance.config import Options, Plugin, check
 from dance.devices import choose_device
 from dance.training import checkpoint, data, scores
-from dance.training.data import Pairs
+from dance.training.data import Material, Samples
 from dance.types import Array, InputError, Recipe
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ _TOLD_STEPS = 10  # the losses of every so many steps go into TensorBoard's log
 class TrainConfig(Options):
     """A training run.
 
-    data: a dataset of scripts/prepare_data.py.  output: the folder of the run.
+    data: a dataset of scripts/prepare_data.py; for recipes of single pictures whatever `readers` know.
+    output: the folder of the run.
     minutes or steps: the budget; recipes tie their stages and learning rates to the share of it used.
     batch: samples a step and process.  workers: processes that read and warp pictures, 0: none of their own.
     threads: of torch on a CPU, 0: as many as it likes.  precision: bf16 is for data-centre GPUs.
@@ -166,8 +167,9 @@ def train(
     Raises InputError for what the user gave, where there is no room for a checkpoint, and where a loss is no number.
     """
     accelerator = make_accelerator(config)
-    footage = dataset.open_dataset(config.data)
     recipes = plugins.load(RECIPES, config.recipe.name)
+    # Recipes of one person learn from a dataset; the others say what they open.
+    footage: Material = getattr(recipes, "open_data", dataset.open_dataset)(config.data)
     options = check(
         recipes.Config, config.recipe.options, f"recipe.options of {config.recipe.name}"
     )
@@ -179,7 +181,7 @@ def train(
         torch.set_num_threads(config.threads)
 
     torch.manual_seed(config.seed)
-    pairs: Pairs = recipes.pairs(options, footage, seed=config.seed, held_out=config.held_out)
+    pairs: Samples = recipes.pairs(options, footage, seed=config.seed, held_out=config.held_out)
     recipe: Recipe = recipes.build(options, footage, accelerator)
     run = _Run(recipe, _copied(recipe.generator))
     if resume and (folder / LAST).exists():
@@ -252,7 +254,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(cpu=config.device == "cpu", mixed_precision=precision)
 
 
-def _open_run(config: TrainConfig, footage: dataset.Dataset, *, resume: bool) -> None:
+def _open_run(config: TrainConfig, footage: Material, *, resume: bool) -> None:
     """The run's folder with run.json and the person; on resuming, checks that it is the same run."""
     folder, told = config.output, config.output / dataset.RUN
     facts = {
@@ -270,7 +272,7 @@ def _open_run(config: TrainConfig, footage: dataset.Dataset, *, resume: bool) ->
         raise InputError(f"{folder}: exists already; go on with --resume or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     _write_text(told, json.dumps(facts, indent=2))
-    if not (folder / dataset.PERSON).exists():
+    if footage.person is not None and not (folder / dataset.PERSON).exists():
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{dataset.PERSON}-") as scratch:
             shutil.copytree(footage.person, Path(scratch) / "new")
             (Path(scratch) / "new").replace(folder / dataset.PERSON)
@@ -352,7 +354,7 @@ class _Meter:
 def _check(
     config: TrainConfig,
     run: _Run,
-    pairs: Pairs,
+    pairs: Samples,
     accelerator: Accelerator,
     board: Any,
     losses: Mapping[str, float],

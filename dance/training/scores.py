@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dance import draw
-from dance.training.data import Batch, Pairs
+from dance.training.data import Batch, Samples
 from dance.types import Array, Recipe
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Scores:
 def held_out(
     recipe: Recipe,
     generator: nn.Module,
-    pairs: Pairs,
+    pairs: Samples,
     accelerator: Accelerator,
     *,
     scored: int,

@@ -97,12 +97,12 @@ def test_frames_without_the_person_are_clear_and_keep_their_turn(person: Person)
 def test_large_pictures_are_made_smaller_in_place_and_without_chequers() -> None:
     rows, columns = np.mgrid[:90, :120].astype(np.float32)
     matrix = np.array([[0.3, 0, 2.0], [0, 0.3, 1.0]])
-    small = _single._cut(np.stack([columns, rows], -1), matrix, (20, 30), 0)
+    small = _single.cut(np.stack([columns, rows], -1), matrix, (20, 30), 0)
     y, x = np.mgrid[3:18, 5:28]
     wanted = np.stack([(x - 2) / 0.3, (y - 1) / 0.3], -1)
     np.testing.assert_allclose(small[3:18, 5:28], wanted, atol=0.05)
     chequers = np.where((rows + columns) % 2, 255, 0).astype(np.float32)
-    assert _single._cut(chequers, matrix, (20, 30), 0)[3:18, 5:28].std() < 20
+    assert _single.cut(chequers, matrix, (20, 30), 0)[3:18, 5:28].std() < 20
 
 
 def test_somebody_without_a_torso_is_framed_by_their_joints(person: Person) -> None:
