@@ -21,6 +21,7 @@ from dance.surface.charts import COLUMNS, ROWS
 
 PARTS = ROWS * COLUMNS
 SURFACE = 3  # channels of a surface
+_SOLID = 0.5  # of a matte: where a body is fitted beyond it, what lies behind is no texture
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Synthesis:
 def gathered(picture: Tensor, surface: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The colours (B, C, H, W) laid on an atlas, (B, C, 4 side, 6 side), and how far a texel was seen, in [0, 1].
 
-    Every pixel is shared among the four texels around its place; their colours are means.
+    Every pixel is shared among the four texels around its place; their colours are means. A quarter of a pixel is enough
+    for a texel to count as seen: where pixels are far apart, each is then seen again as it was.
     """
     batch, channels = picture.shape[:2]
     part = surface[:, 0].flatten(1).round().long()
@@ -69,7 +71,7 @@ def gathered(picture: Tensor, surface: Tensor, side: int) -> tuple[Tensor, Tenso
         sums.scatter_add_(2, index[:, None].expand_as(values), values * share[:, None])
     sums = sums.view(batch, channels + 1, ROWS * side, COLUMNS * side)
     weight = sums[:, channels:]
-    return sums[:, :channels] / weight.clamp(min=1e-4), weight.clamp(max=1)
+    return sums[:, :channels] / weight.clamp(min=1e-4), (4 * weight).clamp(max=1)
 
 
 def laid(atlas: Tensor, surface: Tensor) -> Tensor:
@@ -87,6 +89,11 @@ def laid(atlas: Tensor, surface: Tensor) -> Tensor:
         atlas.expand(len(surface), -1, -1, -1), where, padding_mode="border", align_corners=False
     )
     return found * (part > 0)[:, None]
+
+
+def within(surface: Tensor, matte: Tensor) -> Tensor:
+    """A surface (B, 3, H, W) only where the person is, after their matte (B, 1, H, W) in [0, 1]."""
+    return surface * (matte > _SOLID)
 
 
 def shown(surface: Tensor) -> Tensor:
@@ -174,10 +181,10 @@ class Inpainter(nn.Module):
         given = torch.cat([seen, known], 1) if self.kept else seen
         x: Tensor = self.encoder(_tiles(given).flatten(1, 2))
         context = self.context(x.flatten(1))[:, None, :, None, None]
-        each = x.unflatten(1, (PARTS, -1))
+        each = x.view(len(x), PARTS, -1, *x.shape[-2:])
         each = torch.cat([each, context.expand(-1, PARTS, -1, *x.shape[-2:])], 2)
-        made = self.out(self.decoder(each.flatten(1, 2))).unflatten(1, (PARTS, COLOURS))
-        whole = 2 * _atlas(made).sigmoid() - 1
+        made: Tensor = self.out(self.decoder(each.flatten(1, 2)))
+        whole = 2 * _atlas(made.view(len(x), PARTS, COLOURS, *made.shape[-2:])).sigmoid() - 1
         return whole + known * (seen - whole) if self.kept else whole
 
 
@@ -273,11 +280,13 @@ def _of_parts(conv: nn.Module, width: int, norm: bool) -> nn.Sequential:
 
 def _tiles(atlas: Tensor) -> Tensor:
     """An atlas (B, C, 4 T, 6 T) part by part, (B, 24, C, T, T)."""
-    cut = atlas.unflatten(-1, (COLUMNS, -1)).unflatten(-3, (ROWS, -1))
+    batch, channels, height, width = atlas.shape
+    cut = atlas.view(batch, channels, ROWS, height // ROWS, COLUMNS, width // COLUMNS)
     return cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
 
 
 def _atlas(tiles: Tensor) -> Tensor:
     """The way back from `_tiles`."""
-    cut = tiles.unflatten(1, (ROWS, COLUMNS)).permute(0, 3, 1, 4, 2, 5)
+    batch, _, channels, height, width = tiles.shape
+    cut = tiles.view(batch, ROWS, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2, 5)
     return cut.flatten(4, 5).flatten(2, 3)

@@ -181,7 +181,7 @@ class Transfer:
             )
         matrix = single.place(person, a.frame)
         surface = torch.from_numpy(drawn(dressed, stance, matrix, a.frame.size))[None]
-        surface = surface.to(self.device)
+        surface = nets.within(surface.to(self.device), seen.matte)
         texture = self.network.texture(seen.picture, surface)
         if self.save_atlas is not None:
             write_atlas(self.save_atlas, texture.whole)
