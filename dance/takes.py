@@ -124,7 +124,9 @@ class Shards(Sequence[Take]):
     @property
     def lengths(self) -> tuple[int, ...]:
         """The number of pictures of every take."""
-        return tuple(sum(name.endswith(".png") for name in members) for _, _, members in self._places)
+        return tuple(
+            sum(name.endswith(".png") for name in members) for _, _, members in self._places
+        )
 
     @cached_property
     def people(self) -> tuple[int, ...]:
