@@ -19,8 +19,8 @@ from dance.types import Array
 # Usual turn and its spread about a bone's axes: x, y, z for trunk, head, legs; along the arm, about the elbow's
 # hinge, and about the third for arms and hands. Trunk and head share theirs among their bones.
 _USUAL: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
-    "spine": ((0.0, 0.0, 0.0), (0.4, 0.35, 0.3)),
-    "head": ((0.0, 0.0, 0.0), (0.4, 0.6, 0.35)),
+    "spine": ((0.0, 0.0, 0.0), (0.2, 0.3, 0.25)),
+    "head": ((0.0, 0.0, 0.0), (0.3, 0.6, 0.35)),
     "clavicle": ((0.0, 0.0, 0.0), (0.1, 0.12, 0.15)),
     "upper_arm": ((0.0, 0.0, 0.6), (0.7, 1.0, 1.0)),
     "hand": ((0.0, 0.0, 0.0), (0.6, 0.3, 0.3)),

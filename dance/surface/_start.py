@@ -19,6 +19,11 @@ _CHAINS = (
 )
 _TRUNK = [sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER, sk.LEFT_HIP, sk.RIGHT_HIP]
 
+_WINDOW = (
+    4  # pictures before and after that must agree which way somebody faces, within so many radians
+)
+_TURN = 1.5
+
 
 def start(world: Array | None, xy: Array, score: Array) -> Frames:
     """How T pictures' bones are turned, their roots at the origin.
@@ -83,6 +88,33 @@ def _completed(points: Array, seen: Array) -> Array:
         missing = np.isnan(out[:, joint]).any(1)
         out[missing, joint] = out[missing, anchor] + offset
     return np.nan_to_num(out)
+
+
+def agreed(frames: Frames, seconds: Array) -> tuple[Frames, Array]:
+    """Pictures in which the person is turned about for a moment start as their neighbours do; and which, (T,) bool.
+
+    seconds: (T,) when pictures were taken, scenes far apart. Mixed up left and right look like a half turn, which
+    nobody makes and unmakes within a few tenths of a second.
+    """
+    own, root = frames.own.copy(), frames.root.copy()
+    odd = np.zeros(len(seconds), bool)
+    for t in range(len(seconds)):
+        near = np.flatnonzero(np.abs(seconds - seconds[t]) <= _WINDOW)
+        apart = _angles(frames.own[near, 0], frames.own[t, 0])
+        if (apart < _TURN).mean() > 1 / 3:
+            continue
+        # Whom most of the neighbours agree with, the nearest in time.
+        votes = [(_angles(frames.own[near, 0], frames.own[n, 0]) < _TURN).sum() for n in near]
+        best = near[np.array(votes) >= max(votes) - 1]
+        chosen = best[np.abs(best - t).argmin()]
+        odd[t], own[t], root[t] = True, frames.own[chosen], frames.root[chosen]
+    return Frames(own, root), odd
+
+
+def _angles(rotations: Array, other: Array) -> Array:
+    """How far each of (N, 3, 3) is from one rotation, (N,) radians."""
+    trace = np.einsum("nij,ij->n", rotations, other)
+    return np.asarray(np.arccos(((trace - 1) / 2).clip(-1, 1)))
 
 
 def _facing(frames: Frames, xy: Array, score: Array) -> Frames:

@@ -8,6 +8,7 @@ as people's are, even motion within a scene, standing feet that do not slide; fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from dance.surface._chain import (
 )
 from dance.surface._evidence import BODY, MEASURED, Evidence
 from dance.surface._normal import Normal
-from dance.surface._start import place, start
+from dance.surface._start import agreed, place, start
 from dance.surface.body import BONES, Body
 from dance.types import Array, Camera, InputError, Physique, Stance, Track
 
@@ -50,6 +51,7 @@ _PIECE = (
     600  # pictures solved at once, and how many at the ends are solved with their neighbours too
 )
 _OVERLAP = 15
+_MIXED_UP = 0.1  # what is left of the scores of a picture whose left and right seem exchanged
 
 
 class FitOptions(Options):
@@ -87,14 +89,13 @@ def fit(
     shape = np.array(bodies.AVERAGE) if physique is None else physique.shape.astype(np.float64)
     stands: Stands = evidence.stands(seen)
     made = build(body, shaped(body, shape), MEASURED, stands)
-    frames = _started(track, seen, made)
     if physique is None:
         tell(f"fitting the shape of the 3-D body to {min(_STUDIED, len(seen.numbers))} pictures")
-        shape, stands = _shape(body, seen, frames, mattes or {})
+        shape, stands = _shape(body, *_started(track, seen, made), mattes or {})
         made = build(body, shaped(body, shape), MEASURED, stands)
         physique = Physique(shape.astype(np.float32), camera, _sure_of_shape(seen))
     tell(f"fitting the 3-D body to {len(seen.numbers)} pictures")
-    frames = _started(track, seen, made)
+    seen, frames = _started(track, seen, made)
     count = len(seen.numbers)
     solved = []
     for first in range(0, count, _PIECE):
@@ -120,13 +121,17 @@ _SCHEDULE: tuple[tuple[float, float], ...] = (
 )  # fmt: skip
 
 
-def _started(track: Track, seen: Evidence, made: Build) -> Frames:
+def _started(track: Track, seen: Evidence, made: Build) -> tuple[Evidence, Frames]:
+    """A first guess, and the evidence less what of it is mixed up."""
     poses = [track.poses[i] for i in seen.numbers]
     world = None
     if all(p.world is not None for p in poses):
         world = np.stack([p.world for p in poses if p.world is not None])
     frames = start(world, np.stack([p.xy for p in poses]), np.stack([p.score for p in poses]))
-    return place(frames, made, seen.rays, seen.score, usual=3.5)
+    gap = np.where(np.isfinite(seen.gap), seen.gap, 1e3)
+    frames, odd = agreed(frames, np.concatenate([[0.0], np.cumsum(gap)]))
+    seen = replace(seen, score=np.where(odd[:, None], _MIXED_UP * seen.score, seen.score))
+    return seen, place(frames, made, seen.rays, seen.score, usual=3.5)
 
 
 def _solved(

@@ -12,7 +12,8 @@ from dance.surface import _chain, _evidence
 from dance.surface import body as bodies
 from dance.surface import fit as fitting
 from dance.surface.body import AVERAGE, BONES, SHAPE
-from dance.types import Array, Camera, InputError, Pose, Stance, Track
+from dance.surface.raster import rasterise
+from dance.types import Array, Camera, InputError, Physique, Pose, Stance, Track
 
 SIZE = (480, 640)
 CAMERA = Camera(1.2 * 640, (319.5, 239.5))
@@ -224,6 +225,96 @@ def test_a_wild_joint_does_not_drag_the_body_along() -> None:
     forearm = BONES.index("left_forearm")
     assert stances[5] is not None and stances[4] is not None
     assert stances[5].sure[forearm] < 0.2 < 0.6 < stances[4].sure[forearm]
+
+
+def test_left_and_right_mixed_up_in_a_picture_do_not_turn_the_body_about() -> None:
+    turns, root = dance(11)
+    track = seen(shape(), turns, root)
+    known, _ = fitting.fit(track)
+    clean, _, _ = fitted_joints(track, physique=known)
+    poses = list(track.poses)
+    other = list(sk.FLIP)
+    world = poses[5].world
+    assert world is not None
+    poses[5] = replace(poses[5], xy=poses[5].xy[other], world=world[other])
+    found, _, _ = fitted_joints(replace(track, poses=poses), physique=known)
+    assert np.linalg.norm(found[5] - clean[5], axis=1)[LIMBS].mean() < 0.12
+
+
+def standing(count: int) -> tuple[Array, Array]:
+    """Somebody who only sways with the arms; the feet stay."""
+    turns, root = dance(count)
+    for bone in ("pelvis", "chest", "left_thigh", "left_shin"):
+        turns[:, BONES.index(bone)] = 0
+    root[:, 0] = 0
+    return turns, root
+
+
+def test_feet_that_stand_do_not_slide() -> None:
+    turns, root = standing(16)
+    track = seen(shape(), turns, root)
+    known, _ = fitting.fit(track)
+    generator = np.random.default_rng(2)
+    # An estimator's trembling, a few millimetres, and the steady breath of a wrong depth.
+    shaken = []
+    for i, p in enumerate(track.poses):
+        xy = p.xy + generator.normal(0, 0.4, p.xy.shape) + 0.003 * i * (p.xy - 239.5)
+        shaken.append(replace(p, xy=xy.astype(np.float32)))
+    found, _, _ = fitted_joints(replace(track, poses=shaken), physique=known)
+    heels = found[:, [sk.LEFT_HEEL, sk.RIGHT_HEEL]]
+    hips = found[:, [sk.LEFT_HIP, sk.RIGHT_HIP]]
+    free = np.linalg.norm(hips[-1] - hips[0], axis=1).mean()
+    assert np.linalg.norm(np.diff(heels, axis=0), axis=2).mean() < 0.004
+    assert np.linalg.norm(heels[-1] - heels[0], axis=1).mean() < 0.25 + free
+
+
+def matte_of(of: Array, turns: Array, root: Array) -> Array:
+    physique = Physique(of, CAMERA)
+    stance = Stance(turns, root, np.ones(len(BONES), np.float32))
+    mesh = bodies.load()
+    vertices = bodies.vertices_of(mesh, physique, stance)
+    return (rasterise(vertices, mesh.faces.numpy(), CAMERA, SIZE).face >= 0).astype(np.float32)
+
+
+def overlap(first: Array, second: Array) -> float:
+    return float(((first > 0.5) & (second > 0.5)).sum() / ((first > 0.5) | (second > 0.5)).sum())
+
+
+def test_an_outline_makes_a_slim_body_stout() -> None:
+    turns, root = standing(1)
+    stout = shape(weight=1.0, trunk=0.25, leg_girth=0.2)
+    matte = matte_of(stout, turns[0], root[0])
+    track = seen(stout, turns, root)
+    gained = []
+    for mattes in (None, {0: matte}):
+        physique, stances = fitting.fit(track, mattes=mattes)
+        stance = stances[0]
+        assert stance is not None
+        gained.append(overlap(matte, matte_of(physique.shape, stance.turns, stance.root)))
+    assert gained[1] > 0.94 and 1 - gained[1] < 0.6 * (1 - gained[0])
+
+
+def test_an_empty_matte_says_nothing() -> None:
+    turns, root = standing(2)
+    track = seen(shape(), turns, root)
+    known, _ = fitting.fit(track)
+    found, _, _ = fitted_joints(track, physique=known, mattes={1: np.zeros(SIZE, np.float32)})
+    plain, _, _ = fitted_joints(track, physique=known)
+    assert np.allclose(found, plain)
+
+
+def test_a_long_clip_solved_in_pieces_moves_as_it_does_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns, root = dance(24)
+    track = seen(shape(), turns, root)
+    known, _ = fitting.fit(track)
+    whole, _, _ = fitted_joints(track, physique=known)
+    monkeypatch.setattr(fitting, "_PIECE", 8)
+    monkeypatch.setattr(fitting, "_OVERLAP", 6)
+    pieces, stances, _ = fitted_joints(track, physique=known)
+    assert len(stances) == 24 and None not in stances
+    assert np.linalg.norm(whole - pieces, axis=2).max() < 0.02
 
 
 def test_a_focal_length_of_nothing_is_refused() -> None:
