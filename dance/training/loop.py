@@ -379,8 +379,8 @@ def _check(
         "step %d (%s, %.1f min, %.1f pictures/s): held out L1 %.2f of 255, PSNR %.2f dB; %s",
         run.step, run.recipe.stage, run.seconds / 60, speed, found.l1, found.psnr, told,
     )  # fmt: skip
-    # Where the person is in none of the frames there is no score: the newest is kept then.
-    if run.best is None or math.isnan(run.best) or found.l1 < run.best:
+    # Where the person is in none of the frames there is no score: the newest is kept then, and of equally good ones.
+    if run.best is None or math.isnan(run.best) or found.l1 <= run.best:
         run.best = found.l1
         run.recipe.save(config.output / dataset.GENERATOR, run.averaged)
         checkpoint.save(config.output / BEST, run.tree())
