@@ -16,7 +16,7 @@ from dance.surface.outline import Posed, nudge, outside, rim
 from dance.surface.raster import vertex_normals
 from dance.types import Array, Camera
 
-_ROUNDS = 6
+_ROUNDS, _NUDGED = 6, 3
 # Metres around that are searched for the outline at least, where the body stands beside the person.
 _REACH = 0.05
 # Metres clothes may stand out: anywhere, and by the last word of bones' names; and how much a face may.
@@ -31,7 +31,9 @@ _FACE = 0.008
 # Stiffness of the field of offsets, from the first round to the last.
 _STIFF = (20.0, 1.5)
 # Metres after which a target that the others do not share counts half.
-_ASTRAY = 0.025
+_ASTRAY = 0.02
+# Metres by which one view must show more than all together do, to be doubted.
+_THICKER = 0.01
 # How much a vertex wants the offset of its mirror image, and none at all where nothing is known.
 _ALIKE, _BARE = 0.5, 3e-4
 
@@ -124,21 +126,25 @@ def clothe(
         for k, distance in enumerate(distances):
             reach = np.maximum(1.1 * limits, _REACH)
             met = rim(standing[k], distance, faces, camera, found, reach, limbs)
-            # A stance a little beside the person would be taken for clothes that are thick on one side.
-            by = weights @ nudge(met, weights, PARENTS, distance.shape[0])
-            standing[k] = standing[k].nudged(by, camera)
-            gap = met.gap - (by[met.where] * met.along).sum(1)
+            gap = met.gap
+            if i < _NUDGED:
+                # A stance a little beside the person would be taken for clothes that are thick on one side.
+                by = weights @ nudge(met, weights, PARENTS, distance.shape[0])
+                standing[k] = standing[k].nudged(by, camera)
+                gap = gap - (by[met.where] * met.along).sum(1)
             target = found[met.where] + gap / met.pixels
             sure = met.sure * (target < 1.1 * limits[met.where])
             if i > 0:
-                # A view whose stance is a little off disagrees with the others.
-                sure = sure / (1 + ((target - found[met.where]) / _ASTRAY) ** 2)
+                # A view whose stance is a little off disagrees with the others; and where an arm hangs beside
+                # the trunk in the matte, the trunk seems thicker than it is, never thinner.
+                more = target - found[met.where]
+                sure = sure / (1 + (more / _ASTRAY) ** 2) * np.where(more > _THICKER, 0.25, 1)
             np.add.at(wanted, met.where, sure * target)
             np.add.at(weight, met.where, sure)
         share = i / (_ROUNDS - 1)
         stiff = _STIFF[0] ** (1 - share) * _STIFF[1] ** share
         found = _smooth(mean, mirror, wanted / np.maximum(weight, 1e-9), weight, stiff)
-        found = np.clip(found, -0.2 * limits, limits)
+        found = np.clip(found, -0.6 * limits, limits)
     return standing, found
 
 

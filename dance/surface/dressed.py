@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
@@ -24,6 +25,9 @@ from dance.surface.looks import Look
 from dance.surface.outline import Posed, project
 from dance.surface.raster import rasterise, vertex_normals
 from dance.types import Array, Camera, InputError, Person, Physique, Stance, View
+
+# Levels by which a picture may differ from the place without the person by noise and light.
+_SAME = 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +83,18 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         for view, naked, (turns, _) in zip(views, placed, bones, strict=True)
     ]
     beside = [
-        _halo(one.rgb, before, after, offsets, faces, weights, physique.camera, where)
-        for one, before, after, where in zip(shown, posed, placed, bones, strict=True)
+        _halo(
+            one.rgb,
+            before,
+            after,
+            offsets,
+            faces,
+            weights,
+            physique.camera,
+            where,
+            _unlike(view, person.plate),
+        )
+        for view, one, before, after, where in zip(views, shown, posed, placed, bones, strict=True)
     ]
     if painted is not None:
         given = atlases.load(painted)
@@ -109,11 +123,18 @@ def _halo(
     weights: Array,
     camera: Camera,
     bones: tuple[Array, Array],
+    unlike: Array,
 ) -> Halo | None:
     """The halo of a view.  before, after: the naked body as it was fitted, and nudged onto the matte."""
     fragments = rasterise(after.dressed(offsets), faces, camera, after.alpha.shape)
     nudges = project(after.vertices, camera) - project(before.vertices, camera)
-    return halo(rgb, after, fragments, faces, weights, camera, bones, nudges)
+    return halo(rgb, after, fragments, faces, weights, camera, bones, nudges, unlike)
+
+
+def _unlike(view: View, plate: Array) -> Array:
+    """(H, W) bool, where the view is not the place without the person: mattes take things on the wall for parts of them."""
+    apart = np.abs(view.frame.rgb.astype(np.int16) - plate).max(2).astype(np.uint8)
+    return cv2.morphologyEx(apart, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > _SAME
 
 
 @lru_cache(maxsize=1)

@@ -68,11 +68,13 @@ def halo(
     camera: Camera,
     bones: tuple[Array, Array],
     nudges: Array,
+    unlike: Array,
 ) -> Halo | None:
     """The halo of a view; None where the body covers about all of the matte.
 
     rgb: (H, W, 3), the person's colours.  fragments: of the dressed body in the view.  weights: (V, B) of skinning.
     bones: turns (B, 3, 3) and starts (B, 3) of the fitted stance.  nudges: (V, 2) pixels the body was moved by since.
+    unlike: (H, W) bool, where the picture is not that of the place without the person.
     """
     covered = fragments.face >= 0
     if not covered.any():
@@ -84,7 +86,7 @@ def halo(
     place[label[covered]] = np.flatnonzero(covered)
     anchor = place[label]
     away = fragments.depth.ravel()[anchor]
-    kept = _pieces(posed.alpha, covered, distance, distance * away / camera.focal)
+    kept = _pieces(posed.alpha, covered, distance, distance * away / camera.focal, unlike)
     if not kept.any():
         return None
     height = covered.shape[0]
@@ -109,9 +111,9 @@ def halo(
     )  # fmt: skip
 
 
-def _pieces(alpha: Array, covered: Array, distance: Array, metres: Array) -> Array:
+def _pieces(alpha: Array, covered: Array, distance: Array, metres: Array, unlike: Array) -> Array:
     """(H, W) bool, the pieces of the matte beside the body that belong to the person."""
-    beside = (alpha > 0.3) & ~covered
+    beside = (alpha > 0.3) & ~covered & unlike
     count, label = cv2.connectedComponents(beside.astype(np.uint8), connectivity=4)
     thick = _THIN * alpha.shape[0]
     kept = np.zeros(alpha.shape, bool)

@@ -17,6 +17,8 @@ from dance.types import Array, Camera
 _TOGETHER, _STAY = 25.0, 3.0
 # Outlines this far apart, as a share of the picture's height, count half.
 _FAR = 1 / 60
+# So near to another limb, as a share of the height, mattes have no gap and stances are not exact enough to tell whose outline it is.
+_ASIDE = 1 / 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def rim(
 ) -> Rim:
     """The way from the dressed body's outline to the matte's.
 
-    distance: see `outside`.  offsets: (V,) metres.  reach: (V,) metres that are looked at outward, and half inward.
+    distance: see `outside`.  offsets: (V,) metres.  reach: (V,) metres that are looked at outward, and most of it inward.
     limbs: (V,), see `clothing.limbs_of`.
     """
     height, width = distance.shape
@@ -106,7 +108,7 @@ def rim(
     # Walks along the direction to where the matte ends; a step is half a pixel.
     span = reach[where] * pixel[where]
     most = int(np.ceil(2 * span.max(initial=0.0))) + 2
-    steps = np.arange(-most // 2, most + 1, dtype=np.float32) / 2
+    steps = np.arange(-most, most + 1, dtype=np.float32) / 2
     path = xy[where, None] + steps[None, :, None] * along[where, None]
     values = cv2.remap(
         distance, path[..., 0], path[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -121,7 +123,7 @@ def rim(
     moved = steps[best] + 0.5 * low / np.minimum(low - high, -1e-6)
     # The outline of the matte must run across the way there: its distance grows one by one.
     square = np.clip((high - low) / 0.5, 0, 1) ** 2
-    good = np.isfinite(cost[rows, best]) & (moved < span) & (moved > -0.5 * span)
+    good = np.isfinite(cost[rows, best]) & (moved < span) & (moved > -0.7 * span)
     sure = square * sideways[where] ** 4
     pixels = pixel[where] * sideways[where]
     return Rim(where[good], along[where][good], moved[good], sure[good], pixels[good])
@@ -136,7 +138,7 @@ def _beyond_others(
     """
     height, width = face.shape
     shown = np.where(face >= 0, limbs[faces[face, 0]], 0).astype(np.uint8)
-    wide = 2 * max(1, round(height / 256)) + 1
+    wide = 2 * max(1, round(_ASIDE * height)) + 1
     column = np.clip(np.round(path[..., 0]).astype(int), 0, width - 1)
     row = np.clip(np.round(path[..., 1]).astype(int), 0, height - 1)
     met = np.zeros(path.shape[:2], bool)
