@@ -19,10 +19,8 @@ _CHAINS = (
 )
 _TRUNK = [sk.LEFT_SHOULDER, sk.RIGHT_SHOULDER, sk.LEFT_HIP, sk.RIGHT_HIP]
 
-_WINDOW = (
-    4  # pictures before and after that must agree which way somebody faces, within so many radians
-)
-_TURN = 1.5
+# Pictures so many seconds before and after must agree which way somebody faces, within so many radians.
+_WINDOW, _TURN = 0.21, 1.5
 
 
 def start(world: Array | None, xy: Array, score: Array) -> Frames:

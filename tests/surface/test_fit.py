@@ -241,6 +241,18 @@ def test_left_and_right_mixed_up_in_a_picture_do_not_turn_the_body_about() -> No
     assert np.linalg.norm(found[5] - clean[5], axis=1)[LIMBS].mean() < 0.12
 
 
+def test_somebody_who_turns_round_is_followed() -> None:
+    turns, root = dance(30)
+    turns[:, 0] = 0
+    turns[:, 0, 1] = np.linspace(-1.6, 1.6, 30)  # half a turn in a second
+    truth = joints_of(shape(), turns, root)
+    found, stances, _ = fitted_joints(seen(shape(), turns, root))
+    off = np.linalg.norm(centred(found) - centred(truth), axis=2)[:, LIMBS]
+    assert off.mean(1).max() < 0.08
+    sure = np.stack([s.sure for s in stances if s is not None])
+    assert (sure[:, 0] > 0.5).all()
+
+
 def standing(count: int) -> tuple[Array, Array]:
     """Somebody who only sways with the arms; the feet stay."""
     turns, root = dance(count)
