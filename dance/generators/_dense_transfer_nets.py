@@ -21,6 +21,7 @@ from dance.surface.charts import COLUMNS, ROWS
 
 PARTS = ROWS * COLUMNS
 SURFACE = 3  # channels of a surface
+_SURE = 1e-4  # how near to 0 and 1 a matte counts
 _SOLID = 0.5  # of a matte: where a body is fitted beyond it, what lies behind is no texture
 
 
@@ -210,7 +211,8 @@ class Blender(nn.Module):
         x: Tensor = self.out(self.layers(torch.cat([predicted, warped, shown(wanted)], 1)))
         if not self.added:
             return bounded(x)
-        matte = (predicted[:, COLOURS:] + x[:, COLOURS:]).clamp(0, 1)
+        # A matte is added to before its last function, where it cannot leave its range.
+        matte = (torch.logit(predicted[:, COLOURS:], _SURE) + x[:, COLOURS:]).sigmoid()
         return torch.cat([predicted[:, :COLOURS] + x[:, :COLOURS], matte], 1)
 
 

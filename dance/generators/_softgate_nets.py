@@ -125,10 +125,10 @@ class Matcher(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Moved:
         """For parsings (B, 20, H, W); warping the source by the result brings it onto the target."""
-        seen, wanted = self._picture(source), self._picture(target)
+        seen, wanted = self.pictured(source), self.pictured(target)
         affine = self.affine(seen, wanted)
         size = (self.side, self.side)
-        seen = self._picture(match.warp(source, match.grid(match.affine, affine, size)))
+        seen = self.pictured(match.warp(source, match.grid(match.affine, affine, size)))
         return Moved(affine, self.plate(seen, wanted))
 
     def grid(self, moved: Moved, size: Size) -> Tensor:
@@ -136,7 +136,8 @@ class Matcher(nn.Module):
         first = match.grid(match.affine, moved.affine, size)
         return match.composed(first, match.grid(self.bend, moved.plate, size))
 
-    def _picture(self, parsing: Tensor) -> Tensor:
+    def pictured(self, parsing: Tensor) -> Tensor:
+        """A parsing as its networks look at it, (B, 3, side, side), with ImageNet's mean and scale."""
         size = (self.side, self.side)
         coloured = torch.einsum("blhw,lc->bchw", parsing, self.colours)
         small = F.interpolate(coloured, size, mode="bilinear", align_corners=True)

@@ -141,7 +141,7 @@ def perceptual(
     pictures are brought to this height and width.  normalise: every feature's mean and scale is left out.
     No gradient reaches `real`.
     """
-    pictures = [_for_vgg(x) for x in (drawn, real.detach())]
+    pictures = [for_vgg(x) for x in (drawn, real.detach())]
     if side is not None:
         pictures = [_resized(x, (side, side)) for x in pictures]
     losses = []
@@ -226,7 +226,8 @@ def face_crop(pictures: Tensor, eyes: Tensor) -> Tensor:
     return torch.stack(crops)
 
 
-def _for_vgg(picture: Tensor) -> Tensor:
+def for_vgg(picture: Tensor) -> Tensor:
+    """A picture (B, 3, H, W) in [-1, 1] with ImageNet's mean and scale."""
     mean, spread = (picture.new_tensor(v).view(3, 1, 1) for v in (_MEAN, _SPREAD))
     return ((picture + 1) / 2 - mean) / spread
 

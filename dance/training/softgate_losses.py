@@ -22,6 +22,7 @@ from dance.joint_maps import JOINTS
 from dance.training import losses
 from dance.types import Size
 
+_SURE = 1e-4  # how near to 0 and 1 a matte counts
 _POINTS = 20  # of a side of the square grid movements are compared on
 # A pair shows the middle of a picture that its own mirror images surround by half its size on every side.
 _AROUND, _CROP, _PADDING = 0.5, 9 / 16, 0.5
@@ -31,7 +32,7 @@ class Weights(Options):
     """How much each loss counts, as published.
 
     features: of an adversary on true and drawn ones, of each other.  parsing: cross entropy of the parser's labels.
-    vgg, l1: of the renderer's pictures.  matte: L1 of the matte, where one is drawn; not published.
+    vgg, l1: of the renderer's pictures.  matte: cross entropy of the matte, where one is drawn; not published.
     """
 
     gan: float = Field(1.0, ge=0)
@@ -39,7 +40,7 @@ class Weights(Options):
     parsing: float = Field(1e-4, ge=0)
     vgg: float = Field(10.0, ge=0)
     l1: float = Field(10.0, ge=0)
-    matte: float = Field(10.0, ge=0)
+    matte: float = Field(1.0, ge=0)
 
 
 def parser_judge(*, filters: int = 64, layers: int = 3, scales: int = 1) -> MultiscaleDiscriminator:
@@ -90,7 +91,9 @@ def of_renderer(
     """
     found = {"l1": weights.l1 * F.l1_loss(drawn[:, :COLOURS], real[:, :COLOURS])}
     if drawn.shape[1] > COLOURS:
-        found["matte"] = weights.matte * F.l1_loss(drawn[:, COLOURS:], real[:, COLOURS:])
+        logits = torch.logit(drawn[:, COLOURS:].float(), _SURE)
+        wrong = F.binary_cross_entropy_with_logits(logits, real[:, COLOURS:])
+        found["matte"] = weights.matte * wrong
     if vgg is not None:
         found["vgg"] = weights.vgg * losses.perceptual(vgg, drawn[:, :COLOURS], real[:, :COLOURS])
     if judge is not None:
