@@ -286,7 +286,7 @@ def _require_same_run(told: Path, facts: Mapping[str, Any]) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{told}: there is no run to go on with ({error})") from error
     if not same_data:
-        raise InputError(f"{told.parent}: was trained on another video; name another folder")
+        raise InputError(f"{told.parent}: was trained on other data; name another folder")
     other = [k for k in now if k not in _FREE | {"data"} and then.get(k) != now[k]]
     if other:
         listed = ", ".join(f"{k} was {then.get(k)!r}" for k in other)

@@ -40,7 +40,7 @@ class Weights(Options):
     """How much each loss counts in the second stage; in the first the colours count once.
 
     colours: of L1; published: 10 for Market-1501, 50 for 256 x 256.  matte: cross entropy of the matte where
-    one is drawn, in both stages, not published.
+    one is drawn, beside colours that count once, not published.
     """
 
     gan: float = Field(1.0, ge=0)
@@ -218,7 +218,7 @@ class PG2:
         parts = {"colours": weight * _dcgan.masked_l1(seen, batch["target"], mask)}
         if self._config.weights.matte:
             matte = _steps.matte(drawn[:, COLOURS:], batch["target_matte"])
-            parts["matte"] = self._config.weights.matte * matte
+            parts["matte"] = weight * self._config.weights.matte * matte
         return parts
 
     def _judged(self, *pictures: Tensor) -> tuple[Tensor, ...]:

@@ -49,6 +49,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Options of every recipe with which it learns something of drawn people in seconds."""
 MOST = {"pg2": "colours", "dpig": "colours", "xing": "colours"}
 """The loss each recipe lowers first of all."""
+PRESETS = Path(__file__).parents[3] / "configs" / "train"
 each = pytest.mark.parametrize("name", OPTIONS)
 
 
@@ -222,6 +223,24 @@ def test_pictures_without_a_matte_teach_generators_without_one(name: str, tmp_pa
 def test_a_matte_is_only_taught_where_one_is_drawn(name: str, data: Path) -> None:
     with pytest.raises(ConfigError, match=r"weights\.matte needs"):
         made(name, data, generator=OPTIONS[name]["generator"] | {"alpha": False})
+
+
+@pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_presets_are_whole(path: Path) -> None:
+    wanted = config.load(TrainConfig, path, ["data=d", "output=o"])
+    module = plugins.load(loop.RECIPES, wanted.recipe.name)
+    config.check(module.Config, wanted.recipe.options, "test")
+    assert path.stem.removesuffix("_cpu").removesuffix("_gpu") == wanted.recipe.name
+
+
+@each
+def test_small_weights_are_small(name: str) -> None:
+    """At most 5 MB in half precision, so that they can go with the package."""
+    wanted = config.load(TrainConfig, PRESETS / f"{name}_cpu.yaml", ["data=d", "output=o"])
+    module = plugins.load(loop.RECIPES, name)
+    options = config.check(module.Config, wanted.recipe.options, "test")
+    whole = module.build(options, None, Accelerator(cpu=True)).generator
+    assert 2 * sum(value.numel() for value in whole.state_dict().values()) <= 5_000_000
 
 
 @each
