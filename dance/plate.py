@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from dance import skeleton as sk
 from dance.inpaint import inpaint, membrane
@@ -24,6 +25,9 @@ _ECC_SIDE = 320
 # The log of how much light a shadow takes at the most where the floor can still be seen in it, and the grey
 # values that black has more than nothing.
 _DARKEST, _GLOW = 1.3, 4.0
+# Seen in fewer of the samples a place may show the person: where their colours are so many times likelier than
+# the place's. Colours are told apart in so many bins a channel.
+_SELDOM, _RATHER, _BINS = 0.35, 4.0, 16
 # Noise is evened out over squares of twice as many pixels and one more.
 _CALM = 3
 _BLACK = 20
@@ -252,6 +256,7 @@ def from_video(samples: Sequence[Sample], pose: Pose) -> tuple[Array, Background
         # A shadow that comes and goes only ever darkens.
         quantile[floor] = 0.7
     plate, seen = robust_median(laid, quantile)
+    seen &= ~left_behind(plate, laid)
     if moving:
         keep = cv2.GaussianBlur((~laid[0].person).astype(np.float32), (0, 0), 2.0)
         keep = np.where(laid[0].person, 0, np.clip(2 * keep - 1, 0, 1))[..., None]
@@ -359,6 +364,36 @@ def _misfit(first: Sample, other: Sample) -> float:
     part = (slice(None, None, step), slice(None, None, step))
     a, b = (s.rgb[part][both[part]].astype(np.float32) for s in (first, other))
     return float(np.mean(np.abs(a - b))) if len(a) else float("inf")
+
+
+def left_behind(plate: Array, samples: Sequence[Sample]) -> Array:
+    """Where the plate shows what is likely the person: seldom seen, and of their colours rather than the place's, (H, W) bool.
+
+    An arm raised at the same spot again and again, that the mattes have missed, would stay in the plate.
+    """
+    free = np.mean([~sample.person for sample in samples], axis=0)
+    seldom = free < _SELDOM
+    if not seldom.any() or not (~seldom).any():
+        return np.zeros(free.shape, bool)
+    step = max(1, len(samples) // 6)
+    person = sum(
+        (_colours(s.rgb, ~grown(~s.person, 3)) for s in samples[::step]), np.zeros((_BINS,) * 3)
+    )
+    place = _colours(plate, ~seldom)
+    likely = person / max(person.sum(), 1) > _RATHER * place / max(place.sum(), 1) + 1e-4
+    bins = plate // (256 // _BINS)
+    found = seldom & likely[bins[..., 0], bins[..., 1], bins[..., 2]]
+    # Single pixels of that colour are noise; whole patches go with their rims.
+    opened = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return np.asarray(grown(opened > 0, 4) & seldom)
+
+
+def _colours(rgb: Array, where: Array) -> Array:
+    """How often each colour stands there, (_BINS, _BINS, _BINS), smoothed by a bin."""
+    counts = np.zeros((_BINS,) * 3)
+    bins = rgb[where] // (256 // _BINS)
+    np.add.at(counts, (bins[:, 0], bins[:, 1], bins[:, 2]), 1)
+    return np.asarray(gaussian_filter(counts, 0.7))
 
 
 def robust_median(samples: Sequence[Sample], quantile: Array) -> tuple[Array, Array]:

@@ -162,7 +162,9 @@ def test_the_losses_are_the_published_sums(folder: Path) -> None:
         assert parts[name] == pytest.approx(float(expected[name]), rel=1e-4), name
 
 
-def test_the_loss_of_changes_is_that_of_how_colours_go_on_from_the_first_frame(folder: Path) -> None:
+def test_the_loss_of_changes_is_that_of_how_colours_go_on_from_the_first_frame(
+    folder: Path,
+) -> None:
     taught = made(folder, weights={"change": 10})
     item = batch(folder)
     seen = taught._prepared(item)
