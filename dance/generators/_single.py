@@ -18,7 +18,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
-from dance import geometry, joint_maps, weights
+from dance import geometry, joint_maps, skeleton, weights
 from dance.config import Options, check
 from dance.generators._placed import COLOURS, placed
 from dance.types import Array, Drawn, InputError, Person, Pose, Size
@@ -33,6 +33,8 @@ _NEARER, _FARTHER = (
     0.8,
     1.25,
 )  # sizes of the person beside their own that a network is still shown as they are
+_TORSO_OF_SHOULDERS = 1.6  # a torso's length beside that from shoulder to shoulder
+_TORSO_OF_NOSE = 2.25  # and beside that from between the shoulders to the nose
 _SHAPE = 0.22  # of the torso's length: how far a body reaches from its limbs, where a network draws no matte
 _SOFT = 0.05  # of the torso's length: how soft that matte's edge is
 
@@ -106,6 +108,13 @@ def _torso(person: Person) -> float:
 
 
 def _guessed(pose: Pose, picture: Size) -> float:
+    """How long a torso that is not all seen may be: by shoulders and nose, else by all joints."""
+    shoulders = pose.xy[[skeleton.LEFT_SHOULDER, skeleton.RIGHT_SHOULDER]]
+    if min(pose.score[[skeleton.LEFT_SHOULDER, skeleton.RIGHT_SHOULDER, skeleton.NOSE]]) > 0:
+        across = float(np.linalg.norm(shoulders[0] - shoulders[1]))
+        up = float(np.linalg.norm(pose.xy[skeleton.NOSE] - shoulders.mean(0)))
+        # Whichever is less foreshortened.
+        return max(_TORSO_OF_SHOULDERS * across, _TORSO_OF_NOSE * up, 1.0)
     box = geometry.joints_box(pose.xy, pose.score)
     return 0.3 * (picture[0] if box is None else max(box.height, box.width, 1.0))
 

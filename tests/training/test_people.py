@@ -12,6 +12,7 @@ import small_albums
 import torch
 
 from dance import skeleton as sk
+from dance.generators import _single
 from dance.generators._single import Frame
 from dance.surface.parsing import LABELS
 from dance.surface.parts import PARTS
@@ -114,6 +115,15 @@ def test_a_framed_person_is_as_large_as_generators_draw_them_and_where_they_do(
     varied = People(album, frame, seed=1, held_out=0.3, sampling=Sampling(framed=True, vary=0.2))
     sizes = [float((s["target_xy"][5] - s["target_xy"][11]).norm()) for s in (varied[n] for n in range(8))]  # fmt: skip
     assert max(sizes) > 1.1 * min(sizes)
+
+
+def test_half_a_person_is_framed_nearly_as_a_whole_one(album: Album) -> None:
+    frame = Frame(height=64, width=48)
+    pose = small_albums.pose_of(0)
+    score = pose.score.copy()
+    score[11:] = 0
+    whole, half = (_single.framing(frame, (48, 32), p)[0, 0] for p in (pose, Pose(pose.xy, score)))
+    assert 0.7 < half / whole < 1.4
 
 
 def test_alone_nothing_is_left_of_the_background(album: Album) -> None:
