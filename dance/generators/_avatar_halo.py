@@ -14,7 +14,7 @@ from dance.surface.halo import Halo
 from dance.surface.raster import interpolate, rasterise
 from dance.types import Array, Camera
 
-# Likeness (see `_avatar_views`) below which a halo is not drawn, and from which on wholly: about 65 and 40 degrees.
+# Likeness (see `_avatar_views`) below which a halo is not drawn, and from which on wholly: about 53 and 33 degrees.
 _LOST, _WHOLE = 0.03, 0.25
 # Share of the best look's likeness below which another's halo is not drawn, and from which on wholly.
 _WORSE, _AS_GOOD = 0.4, 0.8

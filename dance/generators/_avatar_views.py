@@ -10,11 +10,11 @@ import numpy as np
 from dance.types import Array
 
 # Degrees of turning after which a look counts for 0.6 of what it did.
-_NEAR = 24.0
+_NEAR = 20.0
 # A turn in the picture's plane changes only how light falls.
 _ROLL = 0.25
 # How much the best look outdoes the others: 1 blends them as they are, more keeps what is drawn sharp.
-_SHARP = 3.0
+_SHARP = 2.0
 
 
 def likeness(now: Array, looks: Array) -> Array:

@@ -61,7 +61,7 @@ def test_a_back_nobody_saw_looks_like_the_front(front: Person) -> None:
 
 
 def test_an_arm_before_the_body_hides_it(front: Person) -> None:
-    held = stance(left_upper_arm=(0, -1.2, 0.7), left_forearm=(0, -0.6, 0.9))
+    held = stance(left_upper_arm=(0, 1.0, 0), left_forearm=(0, 1.3, 0))
     (apart,), _ = draw(front, pose(stance()))
     (picture,), _ = draw(front, pose(held))
     truth = photographed(held, THICK).frame.rgb
