@@ -211,8 +211,8 @@ class Blender(nn.Module):
         x: Tensor = self.out(self.layers(torch.cat([predicted, warped, shown(wanted)], 1)))
         if not self.added:
             return bounded(x)
-        # A matte is added to before its last function, where it cannot leave its range.
-        matte = (torch.logit(predicted[:, COLOURS:], _SURE) + x[:, COLOURS:]).sigmoid()
+        # A matte is added to before its last function, where it cannot leave its range; half precision knows no 0.9999.
+        matte = (torch.logit(predicted[:, COLOURS:].float(), _SURE) + x[:, COLOURS:]).sigmoid()
         return torch.cat([predicted[:, :COLOURS] + x[:, :COLOURS], matte], 1)
 
 

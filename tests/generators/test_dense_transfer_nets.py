@@ -111,6 +111,14 @@ def test_the_blender_may_add_to_what_was_predicted() -> None:
     assert bool((made(predicted, warped, wanted)[:, 3] > 0.999).all())
 
 
+def test_a_sure_matte_stays_a_number_in_half_precision() -> None:
+    made = nets.Blender(4, blocks=1, alpha=True, added=True)
+    predicted = torch.cat([torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 8, 8)], 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        drawn = made(predicted.bfloat16(), torch.rand(1, 3, 8, 8), surface(1, 8))
+    assert torch.isfinite(drawn).all() and drawn[:, 3].max() <= 1
+
+
 def test_all_of_it_draws_one_picture_of_both() -> None:
     torch.manual_seed(0)
     made = nets.DenseTransfer(
