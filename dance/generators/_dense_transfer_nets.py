@@ -75,6 +75,17 @@ def gathered(picture: Tensor, surface: Tensor, side: int) -> tuple[Tensor, Tenso
     return sums[:, :channels] / weight.clamp(min=1e-4), (4 * weight).clamp(max=1)
 
 
+def together(views: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """One atlas of several that were gathered: each adds what those before it have not seen."""
+    (seen, known), *others = views
+    for colours, also in others:
+        added = (1 - known) * also
+        whole = known + added
+        seen = (seen * known + colours * added) / whole.clamp(min=1e-4)
+        known = whole
+    return seen, known
+
+
 def laid(atlas: Tensor, surface: Tensor) -> Tensor:
     """An atlas (B or 1, C, 4 T, 6 T) seen on surfaces (B, 3, H, W): (B, C, H, W), 0 where there is no body."""
     side = atlas.shape[-1] // COLUMNS
@@ -232,8 +243,11 @@ class DenseTransfer(nn.Module):
         return self.drawn(picture, surface, self.texture(picture, surface), wanted)
 
     def texture(self, picture: Tensor, surface: Tensor) -> Texture:
-        """What is known and made up of the surface, once for all poses."""
-        seen, known = gathered(picture, surface, self.side)
+        """What one picture shows of the surface, and what is made up."""
+        return self.completed(*gathered(picture, surface, self.side))
+
+    def completed(self, seen: Tensor, known: Tensor) -> Texture:
+        """The same of atlases that were gathered from several pictures."""
         return Texture(seen, known, self.inpainter(seen, known))
 
     def drawn(

@@ -94,6 +94,9 @@ class Config(Options):
     """Options of the generator."""
 
     weights: Path | None = Field(None, description="trained weights, a .safetensors file")
+    views: int = Field(
+        8, ge=1, description="looks at the person that the atlas is gathered from; published: 1"
+    )
     atlas: Path | None = Field(
         None, description="a PNG of the person's atlas, painted by hand; else it is made up"
     )
@@ -120,8 +123,9 @@ def build(config: Config, device: str) -> Generator:
     assert isinstance(found, nets.DenseTransfer)
     found.requires_grad_(False)
     return Transfer(
-        architecture, found.to(device), device, painted=config.atlas, save_atlas=config.save_atlas
-    )
+        architecture, found.to(device), device, views=config.views, painted=config.atlas,
+        save_atlas=config.save_atlas,
+    )  # fmt: skip
 
 
 def untrained(device: str = "cpu", **changes: object) -> Transfer:
@@ -148,7 +152,8 @@ class Code:
 class Transfer:
     """The generator: see the module. Every frame is drawn for itself: there is no state.
 
-    painted: the file of an atlas.  save_atlas: where to write the person's.
+    views: looks at the person that the atlas is gathered from.  painted: the file of an atlas.  save_atlas: where to
+    write the person's.
     """
 
     needs: frozenset[str] = frozenset({"surface"})
@@ -160,35 +165,41 @@ class Transfer:
         trained: nets.DenseTransfer,
         device: str,
         *,
+        views: int = 1,
         painted: Path | None = None,
         save_atlas: Path | None = None,
     ) -> None:
         self.architecture = architecture
         self.network = trained.eval()
         self.device = device
+        self.views = views
         self.painted = painted
         self.save_atlas = save_atlas
 
     def encode(self, person: Person) -> Code:
-        """The person's best view laid on their surface. Raises InputError where no body was fitted, or for a wrong atlas."""
-        a = self.architecture
-        seen = single.study(person, a.frame, self.device, alone=a.alpha)
+        """The person laid on their surface. Raises InputError where no body was fitted, or for a wrong atlas."""
         dressed = dress(person, side=_SIDE)
-        stance = person.views[0].pose.stance
-        if stance is None:
-            raise InputError(
-                "no 3-D body could be fitted to the source's first picture: give one that shows more of the person"
-            )
-        matrix = single.place(person, a.frame)
-        surface = torch.from_numpy(drawn(dressed, stance, matrix, a.frame.size))[None]
-        surface = nets.within(surface.to(self.device), seen.matte)
-        texture = self.network.texture(seen.picture, surface)
+        posed = [view for view in person.views if view.pose.stance is not None][: self.views]
+        looks = [self._look(replace(person, views=[view]), dressed) for view in posed]
+        seen, surface = looks[0]
+        side = self.architecture.inpainting.side
+        atlas = nets.together([nets.gathered(one.picture, on, side) for one, on in looks])
+        texture = self.network.completed(*atlas)
         if self.save_atlas is not None:
             write_atlas(self.save_atlas, texture.whole)
         if self.painted is not None:
-            whole = read_atlas(self.painted, a.inpainting.side).to(self.device)
+            whole = read_atlas(self.painted, side).to(self.device)
             texture = replace(texture, whole=whole)
         return Code(seen, dressed, surface, texture)
+
+    def _look(self, person: Person, dressed: Dressed) -> tuple[single.Seen, Tensor]:
+        """The person's first view in the frame, and the surface it shows, (1, 3, H, W)."""
+        a, stance = self.architecture, person.views[0].pose.stance
+        assert stance is not None
+        seen = single.study(person, a.frame, self.device, alone=a.alpha)
+        found = drawn(dressed, stance, single.place(person, a.frame), a.frame.size)
+        surface = torch.from_numpy(found)[None].to(self.device)
+        return seen, nets.within(surface, seen.matte)
 
     def render(self, code: Code, poses: Sequence[Pose], state: None) -> tuple[Drawn, None]:
         """Draws the poses; see `types.Generator`. Where nobody is seen, or no body is known, nothing is drawn."""

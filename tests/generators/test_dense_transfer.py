@@ -103,6 +103,34 @@ def test_what_the_source_shows_is_laid_on_its_own_body_again(fitted_person: Pers
     assert found.picture.shape == (1, 4, 96, 64)
 
 
+def test_other_views_add_to_the_atlas_what_the_best_one_lacks(fitted_person: Person) -> None:
+    best = fitted_person.views[0]
+    stance = best.pose.stance
+    assert stance is not None
+    # The same body seen from behind, in other colours, and a look without a body.
+    turns = stance.turns.copy()
+    turns[0] = (0, np.pi, 0)
+    behind = replace(
+        best,
+        frame=replace(best.frame, rgb=255 - best.frame.rgb),
+        pose=replace(best.pose, stance=replace(stance, turns=turns)),
+    )
+    unknown = replace(best, pose=replace(best.pose, stance=None))
+    person = replace(fitted_person, views=[best, unknown, behind])
+    a = dense_transfer.untrained(**KEPT)
+    one, two = (
+        dense_transfer.Transfer(a.architecture, a.network, "cpu", views=views).encode(person)
+        for views in (1, 2)
+    )
+    assert torch.equal(one.surface, two.surface) and torch.equal(one.seen.picture, two.seen.picture)
+    assert bool((two.texture.known >= one.texture.known).all())
+    row, column = charts.tile(1, 8)
+    back = (slice(None), slice(None), slice(row, row + 8), slice(column, column + 8))
+    assert float(one.texture.known[back].mean()) < 0.2 < 0.5 < float(two.texture.known[back].mean())
+    sure = (one.texture.known == 1).expand_as(one.texture.seen)
+    torch.testing.assert_close(two.texture.seen[sure], one.texture.seen[sure])
+
+
 def test_the_atlas_can_be_written_painted_and_given(
     tmp_path: Path, fitted_person: Person, fitted_dance: list[Pose]
 ) -> None:

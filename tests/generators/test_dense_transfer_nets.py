@@ -59,6 +59,19 @@ def test_a_texel_that_several_pixels_show_has_their_mean() -> None:
     torch.testing.assert_close(atlas[0, :, 1:3, 1:3].mean((1, 2)), mean, atol=0.05, rtol=0)
 
 
+def test_views_add_what_those_before_have_not_seen() -> None:
+    def view(colour: float, known: float) -> tuple[Tensor, Tensor]:
+        return torch.full((1, 3, 4, 6), colour), torch.full((1, 1, 4, 6), known)
+
+    seen, known = nets.together([view(1.0, 0.5), view(0.0, 0.5), view(0.0, 0.0)])
+    # Of the second half of a texel, half is what the second view knows.
+    torch.testing.assert_close(known, torch.full_like(known, 0.75))
+    torch.testing.assert_close(seen, torch.full_like(seen, 0.5 / 0.75))
+    sure, _ = nets.together([view(1.0, 1.0), view(-1.0, 1.0)])
+    assert bool((sure == 1).all())
+    assert nets.together([view(0.3, 0.2)])[1][0, 0, 0, 0] == 0.2
+
+
 def test_what_lies_outside_of_the_matte_is_no_surface() -> None:
     matte = torch.zeros(1, 1, 8, 8)
     matte[..., :4] = 1
