@@ -111,14 +111,16 @@ def fuse(
     mirror: Array,
     upper: tuple[Array, Array],
     rest: tuple[Array, Array],
+    hint: tuple[Array, Array] | None = None,
 ) -> Atlas:
     """The atlas of what the looks show.
 
     mean: see `fields.neighbours`.  mirror: (V,) the vertex on the body's other side.  upper: (V,) in [0, 1],
     the vertices' shares in the head and the neck.  rest: vertices and normals (V, 3) of the body standing towards the camera.
+    hint: how much to trust a colour where nothing is seen, (V,) in [0, 1], and the colour (3,) as 0..255.
     """
     corners = faces[on.face]
-    guesses = _guesses(looks, faces, mean, mirror, upper, rest)
+    guesses = _guesses(looks, mean, mirror, upper, rest, hint)
     total = np.full(len(corners), _PLAIN, np.float32)
     colour = _PLAIN * _carried(guesses, corners, on.bary)
     seen = np.zeros(len(corners), np.float32)
@@ -153,11 +155,11 @@ def _carried(values: Array, corners: Array, bary: Array) -> Array:
 
 def _guesses(
     looks: Sequence[Look],
-    faces: Array,
     mean: sparse.csr_matrix,
     mirror: Array,
     upper: tuple[Array, Array],
     rest: tuple[Array, Array],
+    hint: tuple[Array, Array] | None,
 ) -> Array:
     """A colour of every vertex, (V, 3) float32: its own, its twin's, that in front of it, or its surroundings'."""
     count = len(mirror)
@@ -175,11 +177,13 @@ def _guesses(
             total += weight
             shown = np.maximum(shown, np.clip(weight / _PLAIN, 0, 1))
     colour /= total[:, None]
-    hair = _hair(colour, shown, upper[0], rest)
-    if hair is not None:
-        where, value = hair
-        colour += (where * (1 - shown))[:, None] * (value - colour)
-        shown = np.maximum(shown, where)
+    for told in (_hair(colour, shown, upper[0], rest), hint):
+        if told is None:
+            continue
+        where, value = told
+        share = where * (1 - shown)
+        colour += (share / np.maximum(shown + share, 1e-9))[:, None] * (value - colour)
+        shown = shown + share
     return fields.spread(mean, colour, 10 * shown, 1.0)
 
 

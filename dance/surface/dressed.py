@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from dance.surface import atlas as atlases
 from dance.surface import body as bodies
-from dance.surface import clothing, fields, looks
+from dance.surface import clothing, fields, hands, looks
 from dance.surface.atlas import Atlas, Layout
 from dance.surface.body import Body
 from dance.surface.halo import Halo, halo
@@ -82,6 +82,7 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         looks.look(view.frame.rgb, naked, offsets, turns, faces, physique.camera, mean, limbs)
         for view, naked, (turns, _) in zip(views, placed, bones, strict=True)
     ]
+    shown, hint = hands.cleared(shown, weights, (vertices, joints), rested, faces, mean)
     beside = [
         _halo(
             one.rgb,
@@ -105,8 +106,9 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
     on = atlases.layout(*corners, side)
     head, neck = (weights[:, bodies.BONES.index(name)] for name in ("head", "neck"))
     made = atlases.fuse(
-        shown, on, faces, mean, mirror, (head, neck), (vertices, vertex_normals(vertices, faces))
-    )
+        shown, on, faces, mean, mirror, (head, neck), (vertices, vertex_normals(vertices, faces)),
+        hint,
+    )  # fmt: skip
     return Dressed(physique, body, faces, weights, rested, offsets, shown, beside, joints, made, on)
 
 
