@@ -76,6 +76,7 @@ class Config(Options):
     rate, pose_rate: learning rates of stage I and of the pose's codes (the same if none is given).
     halved: after this share of stage I, and again after as much, the rate is halved; 0: never.
     decay_from: from this share of each stage on the rates fall to 0; published: never.
+    head_start: so much more a fresh network heeds the discs of poses, see `_dcgan.head_start`; published: not, None.
     """
 
     generator: dpig.Architecture = dpig.Architecture()
@@ -90,6 +91,7 @@ class Config(Options):
     pose_rate: float | None = Field(None, gt=0)
     halved: float = Field(50 / 120, ge=0, le=1)
     decay_from: float = Field(1.0, ge=0, le=1)
+    head_start: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Config:
@@ -137,6 +139,9 @@ class DPIG:
         self._lengths = config.shares.model_dump()
         a = config.generator
         self.generator: dpig.Networks = dpig.body(a).to(accelerator.device)
+        if config.head_start is not None:
+            stem = self.generator.appearance.decoder.stem
+            _dcgan.head_start(stem, joint_maps.JOINTS, config.head_start)
         self._judge = _dcgan.Discriminator(a.frame.size, widths=config.judge, row=config.judge_row)
         _dcgan.initialise(self._judge)
         self._judge.to(accelerator.device)

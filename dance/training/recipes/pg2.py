@@ -62,6 +62,7 @@ class Config(Options):
     mask_radius: of the body's mask about its limbs, in pixels.
     rate, refined_rate: learning rates of the first stage and of the second (the same if none is given).
     decay_from: from this share of each stage on they fall to 0; published: never.
+    head_start: so much more a fresh network heeds the discs of poses, see `_dcgan.head_start`; published: not, None.
     """
 
     generator: pg2.Architecture = pg2.Architecture()
@@ -73,6 +74,7 @@ class Config(Options):
     rate: float = Field(2e-5, gt=0)
     refined_rate: float | None = Field(None, gt=0)
     decay_from: float = Field(1.0, ge=0, le=1)
+    head_start: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Config:
@@ -119,6 +121,9 @@ class PG2:
         self._accelerator = accelerator
         self._lengths = config.shares.model_dump()
         self.generator: pg2.Networks = pg2.body(config.generator).to(accelerator.device)
+        if config.head_start is not None:
+            stem = self.generator.coarse.stem
+            _dcgan.head_start(stem, joint_maps.JOINTS, config.head_start)
         self._judge = _dcgan.Discriminator(config.generator.frame.size, widths=config.judge)
         _dcgan.initialise(self._judge)
         self._judge.to(accelerator.device)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from dance.generators import _xing_published as published
+from dance.generators._pg2_nets import Same
 from dance.training.recipes import _dcgan, _xing
 
 
@@ -48,6 +51,24 @@ def test_the_body_counts_twice() -> None:
     drawn, real = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
     mask = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
     assert float(_dcgan.masked_l1(drawn, real, mask)) == pytest.approx(1.25)
+
+
+def test_with_a_head_start_empty_maps_count_for_nothing_and_discs_for_more() -> None:
+    torch.manual_seed(0)
+    plain = Same(4, 3, 3)
+    ahead = copy.deepcopy(plain)
+    _dcgan.head_start(ahead, 2, 4.0)
+    x = torch.randn(1, 4, 6, 6)
+    x[:, 2:] = -1
+    without = x.clone()
+    without[:, 2:] = 0
+    with torch.no_grad():
+        # Beyond the border there is neither disc nor background.
+        inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
+        torch.testing.assert_close(ahead(x)[inner], plain(without)[inner])
+        x[:, 3, 2:4, 2:4] = 1
+        without[:, 3, 2:4, 2:4] = 8
+        torch.testing.assert_close(ahead(x)[inner], plain(without)[inner], atol=1e-5, rtol=1e-4)
 
 
 def test_a_score_of_zero_says_nothing_either_way() -> None:
