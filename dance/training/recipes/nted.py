@@ -55,7 +55,9 @@ class Config(Options):
     judged_from: from this share of the budget on there is the adversary; published: 20 000 of 495 400 steps.
     colours, matte: L1 of the picture, and cross entropy of its matte, where one is drawn; not published, they make
     short trainings possible.
-    rate: of the generator; the discriminator's is that of a step that R1 shares.
+    rate, judge_rate: of the generator and the discriminator (the same if none is given); the latter is a little less,
+    as its steps are shared by R1.
+    momentum: how much of the generator's last steps goes into the next (Adam's first beta).
     vgg: a safetensors file of VGG-19's features; without it the losses that need it are off.
     decay_from: from this share on the learning rate falls to 0; published: never.
     """
@@ -69,6 +71,8 @@ class Config(Options):
     judged_from: float = Field(0.04, ge=0, le=1)
     sampling: Sampling = Sampling()
     rate: float = Field(2e-3, gt=0)
+    judge_rate: float | None = Field(None, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
     vgg: Path | None = None
     decay_from: float = Field(1.0, ge=0, le=1)
 
@@ -138,9 +142,11 @@ class NTED:
         every = config.weights.r1_every
         # A step of R1 follows every so many others: one step of Adam counts as so much less.
         less = every / (every + 1)
-        self._rates = {"generator": config.rate, "judge": config.rate * less}
+        self._rates = {"generator": config.rate, "judge": (config.judge_rate or config.rate) * less}
         self._optimisers = {
-            "generator": torch.optim.Adam(self.generator.parameters(), betas=(0.0, 0.99)),
+            "generator": torch.optim.Adam(
+                self.generator.parameters(), betas=(config.momentum, 0.99)
+            ),
             "judge": torch.optim.Adam(self._judge.parameters(), betas=(0.0, 0.99**less)),
         }
         self._judgements = 0

@@ -76,6 +76,10 @@ def test_rates_and_betas_are_the_published_ones(album: Path) -> None:
     assert rates == pytest.approx({"generator": 0.002, "judge": 0.001882}, abs=1e-6)
     assert betas["generator"] == (0.0, 0.99)
     assert betas["judge"] == pytest.approx((0.0, 0.9905), abs=1e-4)
+    other = made(NAME, album, rate=0.01, judge_rate=0.001, momentum=0.6, weights={})
+    said = {name: o.param_groups[0]["lr"] for name, o in other._optimisers.items()}
+    assert said == pytest.approx({"generator": 0.01, "judge": 0.001 * 16 / 17})
+    assert other._optimisers["generator"].param_groups[0]["betas"] == (0.6, 0.99)
     assert pytest.approx(0.99778, abs=1e-5) == nted_losses.AVERAGE
 
 
