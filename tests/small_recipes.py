@@ -1,4 +1,4 @@
-"""Small recipes of single-picture generators that are taught surfaces and labels, or textures, and an album for them."""
+"""Small recipes of all single-picture generators, and an album for them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,37 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "judge": (4, 5, 6), "colours": 10.0, "matte": 5.0, "judged_from": 0.5, "rate": 2e-2,
         "weights": {"gan": 0.1, "r1_every": 2}, "sampling": {"framed": True},
     },
+    "pg2": {
+        "generator": {
+            "frame": FRAME, "filters": 4, "levels": 3, "code": 8, "refine_levels": 2, "refine_skips": 2,
+            "radius": 2, "alpha": True,
+        },
+        "judge": [4, 4, 8], "weights": {"matte": 1.0, "colours": 50.0},
+        "shares": {"coarse": 1, "refined": 1}, "rate": 2e-3, "refined_rate": 1e-3,
+    },
+    "dpig": {
+        "generator": {
+            "frame": FRAME, "filters": 4, "levels": 3, "code": 8, "crop": 8, "part_levels": 2, "part_code": 4,
+            "background_levels": 3, "background_code": 6, "pose_code": 5, "hidden": 8, "background_hidden": 6,
+            "radius": 2, "mask_radius": 2, "margin": 2, "lone_margin": 4, "alpha": True,
+        },
+        "judge": [4, 4, 8], "weights": {"matte": 5.0}, "across": True,
+        "shares": {"appearance": 2, "pose": 1, "samplers": 1}, "rate": 2e-3,
+        "samplers": {"rate": 1e-3, "critics": 2},
+    },
+    "xing": {
+        "generator": {"frame": FRAME, "filters": 4, "blocks": 2, "candidates": 2, "sigma": 2, "alpha": True},
+        "adversaries": {"filters": 4, "blocks": 1}, "weights": {"matte": 5.0, "gan": 1.0}, "rate": 2e-3,
+    },
 }  # fmt: skip
 # Shares of the budget at which each stage has begun.
 STAGES = {
     "dense_transfer": {"streams": 0.0, "whole": 0.6},
     "softgate": {"parser": 0.0, "matcher": 0.3, "renderer": 0.6},
     "nted": {"alone": 0.0, "judged": 0.6},
+    "pg2": {"coarse": 0.0, "refined": 0.6},
+    "dpig": {"appearance": 0.0, "pose": 0.6, "samplers": 0.8},
+    "xing": {"all": 0.0},
 }
 EACH = [(name, stage) for name, stages in STAGES.items() for stage in stages]
 

@@ -35,7 +35,11 @@ def tensors(tree: Any) -> list[torch.Tensor]:
     return [tensor for value in values for tensor in tensors(value)]
 
 
-@pytest.mark.parametrize(("name", "stage"), EACH)
+# Critics that follow what they judge, and who is judged by them, lower nothing.
+LOWERING = [(name, stage) for name, stage in EACH if (name, stage) != ("dpig", "samplers")]
+
+
+@pytest.mark.parametrize(("name", "stage"), LOWERING)
 def test_a_stage_lowers_its_losses_on_a_fixed_batch(name: str, stage: str, album: Path) -> None:
     taught, given = made(name, album, stage), batch(name, album)
     found = []
@@ -50,7 +54,7 @@ def test_a_stage_lowers_its_losses_on_a_fixed_batch(name: str, stage: str, album
         assert last < 0.97 * first, key
 
 
-FALLING = {"colours", "matte", "texels", "parsing", "affine", "plate", "l1", "attention"}
+FALLING = {"colours", "matte", "texels", "parsing", "affine", "plate", "l1", "attention", "pose"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -65,7 +69,9 @@ def test_every_parameter_of_every_network_is_taught_in_some_stage(name: str, alb
         learnt |= {(net, k) for net in after for k in after[net] if not torch.equal(before[net][k], after[net][k])}  # fmt: skip
     parameters = {("generator", key) for key, _ in taught.generator.named_parameters()}
     judges = {(net, k) for net in after for k in after[net] if net != "generator"}
-    assert not (parameters | judges) - learnt
+    # A softmax takes off again what is added to all of its numbers.
+    never = {(net, key) for net, key in parameters if key.endswith("cross.key.bias")}
+    assert not (parameters | judges) - learnt - never
 
 
 @pytest.mark.parametrize(("name", "stage"), EACH)
@@ -117,6 +123,9 @@ def test_what_a_run_saves_is_what_the_plug_in_loads(name: str, album: Path, tmp_
     drawing = generator.build(generator.Config(weights=path), "cpu")
     averaged = checkpoint.load(tmp_path / "run" / loop.BEST)["averaged"]
     kept = drawing.network.state_dict()
+    if name == "dpig":
+        # Drawing takes only the networks of stage I.
+        averaged = {k.removeprefix("appearance."): v for k, v in averaged.items() if k.startswith("appearance.")}  # fmt: skip
     assert kept.keys() == averaged.keys()
     assert all(torch.equal(kept[key], averaged[key]) for key in kept)
     assert not any(isinstance(m, nn.BatchNorm2d) and m.training for m in drawing.network.modules())
