@@ -208,7 +208,9 @@ class XingGAN:
         ]
 
     def _loss(self, scores: Tensor, target: bool) -> Tensor:
-        return judges.gan(scores, target, kind=self._config.adversaries.loss)
+        # Cross entropy of scores that have been through a sigmoid is refused within autocast.
+        with torch.autocast(scores.device.type, enabled=False):
+            return judges.gan(scores.float(), target, kind=self._config.adversaries.loss)
 
     def _update(self, part: str, loss: Tensor) -> None:
         _steps.update(self._accelerator, self._optimisers[part], loss)

@@ -187,6 +187,14 @@ def test_xinggan_is_taught_the_published_sums(album: Path) -> None:
         assert parts[name] == pytest.approx(float(value), rel=1e-4), name
 
 
+def test_xinggans_scores_of_market_are_judged_in_half_precision_too(album: Path) -> None:
+    adversaries = OPTIONS["xing"]["adversaries"] | {"loss": "bce", "norm": "batch"}
+    taught: Any = made("xing", album, adversaries=adversaries)
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = taught.step(batch("xing", album))
+    assert all(math.isfinite(value) for value in parts.values())
+
+
 def test_xinggan_looks_through_vgg_where_it_is_given(
     album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
