@@ -30,17 +30,23 @@ def add(
     turns: Array,
     starts: Array,
     camera: Camera,
+    *,
+    around: bool = False,
 ) -> None:
     """Draws the halos of the looks that are alike beside the body, in place.
 
     out: (h, w, 4) float32, premultiplied colour (0..255) and coverage in [0, 1].  depth: (h, w) of the body, metres.
     alike: (N, B).  turns: (B, 3, 3) and starts: (B, 3) of the bones.  camera: of the drawn part.
+    around: they are the same from all sides: the best is drawn from wherever, however unlike its look.
     """
-    best = alike.max(0)
+    rivals = [own for own, halo in zip(alike, halos, strict=True) if halo is not None or not around]
+    if not rivals:
+        return
+    best = np.max(rivals, axis=0)
     for own, halo in zip(alike, halos, strict=True):
         if halo is None:
             continue
-        fade = np.clip((own - _LOST) / (_WHOLE - _LOST), 0, 1)
+        fade = np.ones_like(own) if around else np.clip((own - _LOST) / (_WHOLE - _LOST), 0, 1)
         fade *= np.clip((own / best - _WORSE) / (_AS_GOOD - _WORSE), 0, 1)
         shown = halo.weights @ fade
         if shown.max() <= 0.01:

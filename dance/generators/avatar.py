@@ -157,6 +157,7 @@ def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
         np.minimum.reduceat(fragments.depth, np.arange(0, fragments.depth.shape[0], 2), axis=0),
         np.arange(0, fragments.depth.shape[1], 2), axis=1,
     )  # fmt: skip
+    _avatar_halo.add(out, nearest, dressed.skirts, alike, turns, starts, single, around=True)
     _avatar_halo.add(out, nearest, dressed.halos, alike, turns, starts, single)
     release(out, rgb[top:bottom, left:right], alpha[top:bottom, left:right])
 

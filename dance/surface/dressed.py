@@ -24,7 +24,8 @@ from dance.surface.halo import Halo, halo
 from dance.surface.looks import Look
 from dance.surface.outline import Posed, project
 from dance.surface.raster import rasterise, vertex_normals
-from dance.types import Array, Camera, InputError, Person, Physique, Stance, View
+from dance.surface.skirt import skirts
+from dance.types import Array, InputError, Person, Physique, Stance, View
 
 # Levels by which a picture may differ from the place without the person by noise and light.
 _SAME = 18
@@ -36,7 +37,7 @@ class Dressed:
 
     physique, body: the naked one.  faces: (F, 3) int32.  weights: (V, B) float32 of skinning.
     rested: (V, 3) float32, see `clothing.directions`.  offsets: (V,) float32 metres along them.
-    looks: the views laid on the surface.  halos: what of each view stands out farther.
+    looks: the views laid on the surface.  halos: what of each view stands out farther.  skirts: the cloth between its legs.
     joints: (B, 3) float32, where the resting body's bones begin.  atlas, layout: what they show together, and guesses of the rest.
     """
 
@@ -48,6 +49,7 @@ class Dressed:
     offsets: Array
     looks: Sequence[Look]
     halos: Sequence[Halo | None]
+    skirts: Sequence[Halo | None]
     joints: Array
     atlas: Atlas
     layout: Layout
@@ -83,25 +85,27 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         for view, naked, (turns, _) in zip(views, placed, bones, strict=True)
     ]
     shown, hint = hands.cleared(shown, weights, (vertices, joints), rested, faces, mean)
-    beside = [
-        _halo(
-            one.rgb,
-            before,
-            after,
-            offsets,
-            faces,
-            weights,
-            physique.camera,
-            where,
-            _unlike(view, person.plate),
-        )
-        for view, one, before, after, where in zip(views, shown, posed, placed, bones, strict=True)
+    camera = physique.camera
+    nudges = [
+        project(after.vertices, camera) - project(before.vertices, camera)
+        for before, after in zip(posed, placed, strict=True)
     ]
+    cloth = skirts([one.rgb for one in shown], placed, faces, weights, camera, bones, nudges)
+    halos = []
+    for view, one, after, where, by, own in zip(
+        views, shown, placed, bones, nudges, cloth, strict=True
+    ):
+        fragments = rasterise(after.dressed(offsets), faces, camera, after.alpha.shape)
+        beside = _unlike(view, person.plate)
+        if own is not None:
+            beside &= ~own[1]
+        halos.append(halo(one.rgb, after, fragments, faces, weights, camera, where, by, beside))
+    sheets = [own and own[0] for own in cloth]
     if painted is not None:
         given = atlases.load(painted)
         on = atlases.layout(*corners, given.side)
         return Dressed(
-            physique, body, faces, weights, rested, offsets, shown, beside, joints, given, on
+            physique, body, faces, weights, rested, offsets, shown, halos, sheets, joints, given, on
         )
     on = atlases.layout(*corners, side)
     head, neck = (weights[:, bodies.BONES.index(name)] for name in ("head", "neck"))
@@ -109,28 +113,13 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         shown, on, faces, mean, mirror, (head, neck), (vertices, vertex_normals(vertices, faces)),
         hint,
     )  # fmt: skip
-    return Dressed(physique, body, faces, weights, rested, offsets, shown, beside, joints, made, on)
+    return Dressed(
+        physique, body, faces, weights, rested, offsets, shown, halos, sheets, joints, made, on
+    )
 
 
 def _posed(view: View, vertices: Array, rested: Array, weights: Array, turns: Array) -> Posed:
     return Posed(vertices, clothing.outward(rested, weights, turns), view.alpha)
-
-
-def _halo(
-    rgb: Array,
-    before: Posed,
-    after: Posed,
-    offsets: Array,
-    faces: Array,
-    weights: Array,
-    camera: Camera,
-    bones: tuple[Array, Array],
-    unlike: Array,
-) -> Halo | None:
-    """The halo of a view.  before, after: the naked body as it was fitted, and nudged onto the matte."""
-    fragments = rasterise(after.dressed(offsets), faces, camera, after.alpha.shape)
-    nudges = project(after.vertices, camera) - project(before.vertices, camera)
-    return halo(rgb, after, fragments, faces, weights, camera, bones, nudges, unlike)
 
 
 def _unlike(view: View, plate: Array) -> Array:

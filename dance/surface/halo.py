@@ -48,13 +48,14 @@ class Halo:
 
     def whole(self, points: Array) -> Array:
         """How whole the mesh is at each point, (P,) float32: 0 where bones that go apart tear it.  points: see `posed`."""
-        torn = (_sides(points, self.triangles) / np.maximum(self.sides, 1e-6)).max(1)
+        torn = (sides_of(points, self.triangles) / np.maximum(self.sides, 1e-6)).max(1)
         found = np.ones(len(points), np.float32)
         np.minimum.at(found, self.triangles.ravel(), np.repeat(np.clip(2.2 - torn, 0, 1), 3))
         return found
 
 
-def _sides(points: Array, triangles: Array) -> Array:
+def sides_of(points: Array, triangles: Array) -> Array:
+    """How long the sides of triangles (T, 3) between points (P, 3) are, (T, 3) float32."""
     corners = points[triangles]
     return np.asarray(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2), np.float32)
 
@@ -107,7 +108,7 @@ def halo(
     return Halo(
         np.dstack([rgb, np.round(255 * opaque).astype(np.uint8)]), grid.astype(np.float32),
         local.astype(np.float32), skin.astype(np.float32), triangles,
-        _sides(points, triangles),
+        sides_of(points, triangles),
     )  # fmt: skip
 
 
