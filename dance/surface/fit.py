@@ -149,7 +149,7 @@ def _solved(
         evidence.add_directions(normal, seen, posed, slope)
         evidence.add_balance(normal, posed, slope)
         evidence.add_motion(normal, seen, frames, posed, slope)
-        prior.add_pose(normal, frames)
+        prior.add_pose(normal, frames, photo=len(seen.numbers) == 1)
         if outlined is not None and step >= len(schedule) - _OUTLINED_LAST:
             outlined(normal, frames)
         frames = frames.moved(_bounded(normal.solve(np.full(COUNT, damping))))
@@ -206,7 +206,7 @@ def _shape(
         residual, scale = evidence.add_points(normal, seen, posed, moved, 4.0)
         evidence.add_directions(normal, seen, posed, moved)
         evidence.add_balance(normal, posed, moved)
-        prior.add_pose(normal, frames)
+        prior.add_pose(normal, frames, photo=len(seen.numbers) == 1)
         count = len(rows)
         weight = scale[..., None]
         with_shape = (evidence.project_slope(posed, by_shape(posed, made, slope)) * weight).reshape(
