@@ -90,7 +90,8 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         project(after.vertices, camera) - project(before.vertices, camera)
         for before, after in zip(posed, placed, strict=True)
     ]
-    cloth = skirts([one.rgb for one in shown], placed, faces, weights, camera, bones, nudges)
+    bare = [one.rgb if hint is None else hands.without(one, weights, hint[1]) for one in shown]
+    cloth = skirts(bare, placed, faces, weights, camera, bones, nudges)
     halos = []
     for view, one, after, where, by, own in zip(
         views, shown, placed, bones, nudges, cloth, strict=True

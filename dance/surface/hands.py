@@ -2,7 +2,8 @@
 
 What lies beside the real fingers, often trousers or a coat, would be painted on them. Hands are of one colour, bare
 or gloved, and that of the palms' is the most certain; bare ones are like the face. A hand that shows something else
-than the other one is in a pocket or behind somebody.
+than the other one is in a pocket or behind somebody. And what of the real hand lies beside the body's own would be
+painted on hips and thighs.
 
 Shapes: V vertices, B bones, N vertices or colours.
 """
@@ -15,9 +16,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from dance.surface.body import BONES
-from dance.surface.clothing import head_level
+from dance.surface.clothing import head_level, limbs_of
 from dance.surface.looks import Look, sampled
 from dance.types import Array
 
@@ -29,6 +31,9 @@ _LIGHTNESS = 0.5
 _SEEN, _ENOUGH = 0.1, 8
 # How much the colour of hands counts where no view shows them, beside the sleeves that it would be taken from.
 _HINT = 0.05
+# How far beside the body's hand the person's may be: of its length.
+_REACH = 0.35
+_TRUNK, _LEGS = 2, 5
 _SIDES = ("left", "right")
 
 
@@ -54,6 +59,8 @@ def cleared(
         weights[:, [BONES.index(f"{side}_hand"), BONES.index(f"{side}_fingers")]].sum(1)
         for side in _SIDES
     ]
+    limbs = limbs_of(weights)
+    body = (limbs == _TRUNK) | (limbs >= _LEGS)
     colours = [sampled(look.rgb, look.xy) for look in looks]
     cheeks = _face(weights, vertices, outward)
     everywhere = np.concatenate([cheeks & (look.seen > _SEEN) for look in looks])
@@ -77,10 +84,33 @@ def cleared(
                 (_OTHER - _apart(own, known if local is None else local)) / (_OTHER - _OWN), 0, 1
             )
             kept = np.where(hand > 0.5, like, kept)
+            if local is not None:
+                around = body & _beside(look.xy, hand > 0.5)
+                kept = np.where(around, np.minimum(kept, 1 - like), kept)
         # Between two vertices, too, nothing else is to be seen.
-        kept = np.minimum(kept, np.where(sum(hands) > 0.5, mean @ kept, 1)).astype(np.float32)
+        kept = np.minimum(kept, mean @ kept).astype(np.float32)
         out.append(replace(look, seen=look.seen * kept, behind=look.behind * kept))
     return out, ((_HINT * np.clip(sum(hands), 0, 1)).astype(np.float32), known)
+
+
+def without(look: Look, weights: Array, colour: Array) -> Array:
+    """The look's picture (H, W, 3) uint8 with the hands, of that colour (3,), painted over from around them.
+
+    weights: (V, B) of skinning.
+    """
+    height, width = look.rgb.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    for side in _SIDES:
+        own = [BONES.index(f"{side}_hand"), BONES.index(f"{side}_fingers")]
+        places = look.xy[weights[:, own].sum(1) > 0.5]
+        reach = _REACH * float(np.linalg.norm(np.ptp(places, axis=0)))
+        left, top = np.clip(np.floor(places.min(0) - reach).astype(int), 0, [width, height])
+        right, bottom = np.clip(np.ceil(places.max(0) + reach).astype(int), 0, [width, height])
+        if right > left and bottom > top:
+            here = np.s_[top:bottom, left:right]
+            mask[here] |= _apart(look.rgb[here], colour) < _OTHER
+    wide = cv2.dilate(mask, np.ones((5, 5), np.uint8))
+    return np.asarray(cv2.inpaint(look.rgb, wide, 3, cv2.INPAINT_TELEA))
 
 
 def _hand(shown: Sequence[tuple[Array, Array]], face: Array | None) -> Array | None:
@@ -115,6 +145,12 @@ def _palm(vertices: Array, joints: Array, weights: Array, side: str) -> Array:
     return np.asarray(
         (weights[:, hand] > 0.5) & (share > 0.1) & (share < 1) & (aside < 0.4 * length)
     )
+
+
+def _beside(xy: Array, hand: Array) -> Array:
+    """(V,) bool, what lies so near to a hand that it may show it.  xy: (V, 2) pixels.  hand: (V,) bool."""
+    reach = _REACH * float(np.linalg.norm(np.ptp(xy[hand], axis=0)))
+    return np.isfinite(cKDTree(xy[hand]).query(xy, distance_upper_bound=reach)[0])
 
 
 def _face(weights: Array, rest: Array, outward: Array) -> Array:

@@ -120,7 +120,7 @@ def _share(down: Array, side: str) -> Array:
 
 
 def _hem(posed: Posed, faces: Array, camera: Camera, starts: Array, by: Array) -> int | None:
-    """The lowest row with cloth between the legs, 0 where they are bare, None where it cannot be told.
+    """The lowest row with nothing but cloth between the legs, 0 where they are bare, None where it cannot be told.
 
     starts: (B, 3), where bones begin.  by: (B, 2) pixels they were moved by.
     """
@@ -146,7 +146,8 @@ def _hem(posed: Posed, faces: Array, camera: Camera, starts: Array, by: Array) -
         return 0 if len(bare) else None
     # Where the picture ends above a hem, trousers look the same.
     below = min(cloth[-1] + 1, len(gap) - 1)
-    return int(cloth[-1]) if within[below] else None
+    # The last row has what is below it, too.
+    return int(cloth[-1]) - 1 if within[below] else None
 
 
 def _triangles(rows: int) -> Array:

@@ -41,9 +41,12 @@ class Known:
         for name, value in hand.items():
             side, part = name.split("_")
             number[(self.palms if part == "palm" else self.fingers)[side]] = colour(value)
-        # Patches of the palette, 9 pixels wide.
-        rgb = np.repeat(np.tile(PALETTE, (9, 1, 1)), 9, axis=1)
+        # Patches of the palette, 9 pixels wide; hands lie far below the rest.
+        rgb = np.repeat(np.tile(PALETTE, (109, 1, 1)), 9, axis=1)
         xy = np.column_stack([9 * number + 4, np.full(len(number), 4)]).astype(np.float32)
+        for side in ("left", "right"):
+            hand = self.palms[side] | self.fingers[side]
+            xy[hand, 1] = np.linspace(101, 107, int(hand.sum()))
         ones = np.ones(len(number), np.float32)
         return Look(rgb, xy, ones, ones, np.zeros((len(BONES), 3, 3), np.float32), 2.0)
 
@@ -107,3 +110,26 @@ def test_a_hand_in_another_light_is_kept(known: Known) -> None:
 def test_without_hands_or_a_face_nothing_changes(known: Known) -> None:
     unseen = replace(known.look(), seen=np.zeros(len(known.weights), np.float32))
     assert known.cleared(unseen) == ([unseen], None)
+
+
+def test_the_rest_of_a_real_hand_is_not_painted_on_the_hip(known: Known) -> None:
+    look = known.look(COAT, left_palm=SKIN, left_fingers=SKIN, right_palm=SKIN, right_fingers=SKIN)
+    names = np.array(BONES)[known.weights.argmax(1)]
+    thigh, xy = np.isin(names, ("left_thigh", "right_thigh")), look.xy.copy()
+    stray = np.flatnonzero(thigh)[:40]
+    xy[stray] = xy[known.palms["left"]][0] + [1, 0]
+    (found,), _ = known.cleared(replace(look, xy=xy))
+    assert found.seen[stray].max() == 0
+    assert found.seen[names == "chest"].min() == 1
+
+
+def test_hands_are_painted_over_with_what_is_around_them(known: Known) -> None:
+    look = known.look()
+    rgb = np.full((60, 60, 3), COAT, np.uint8)
+    rgb[24:34, 24:34], rgb[:6, :6] = SKIN, SKIN
+    hand = known.palms["left"] | known.fingers["left"]
+    xy = np.full_like(look.xy, 200)
+    xy[hand] = np.linspace([22, 22], [36, 36], int(hand.sum()))
+    bare = hands.without(replace(look, rgb=rgb, xy=xy), known.weights, np.float32(SKIN))
+    assert np.abs(bare[24:34, 24:34].astype(int) - COAT).max() < 10
+    assert (bare[:6, :6] == SKIN).all()
