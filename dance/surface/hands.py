@@ -150,7 +150,7 @@ def _palm(vertices: Array, joints: Array, weights: Array, side: str) -> Array:
 def _beside(xy: Array, hand: Array) -> Array:
     """(V,) bool, what lies so near to a hand that it may show it.  xy: (V, 2) pixels.  hand: (V,) bool."""
     reach = _REACH * float(np.linalg.norm(np.ptp(xy[hand], axis=0)))
-    return np.isfinite(cKDTree(xy[hand]).query(xy, distance_upper_bound=reach)[0])
+    return np.asarray(np.isfinite(cKDTree(xy[hand]).query(xy, distance_upper_bound=reach)[0]))
 
 
 def _face(weights: Array, rest: Array, outward: Array) -> Array:
