@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dance.surface.body import BONES
 from dance.types import Array
 
 # Degrees of turning after which a look counts for 0.6 of what it did.
@@ -15,6 +16,9 @@ _NEAR = 20.0
 _ROLL = 0.25
 # How much the best look outdoes the others: 1 blends them as they are, more keeps what is drawn sharp.
 _SHARP = 2.0
+# A face blended of several looks has several mouths: for the head the nearest look outdoes the others so much
+# more, and of looks from the same side each counts this much of the one before it (a person's best comes first).
+_HEAD, _ONE_FACE, _NEXT = BONES.index("head"), 4.0, 0.4
 
 
 def likeness(now: Array, looks: Array) -> Array:
@@ -27,7 +31,9 @@ def likeness(now: Array, looks: Array) -> Array:
     trace = np.einsum("bij,nbij->nb", now, looks)
     whole = np.arccos(np.clip((trace - 1) / 2, -1, 1))
     angle = (1 - _ROLL) * np.arccos(facing) + _ROLL * whole
-    return np.asarray(np.exp(-0.5 * (angle / np.radians(_NEAR)) ** 2) + 1e-4, np.float32)
+    alike = np.exp(-0.5 * (angle / np.radians(_NEAR)) ** 2) + 1e-4
+    alike[:, _HEAD] = alike[:, _HEAD] ** _ONE_FACE * _NEXT ** np.arange(len(looks))
+    return np.asarray(alike, np.float32)
 
 
 def shares(alike: Array, weights: Array, seen: Array) -> Array:

@@ -41,12 +41,16 @@ _ALIKE, _BARE = 0.5, 3e-4
 def directions(vertices: Array, faces: Array, rounds: int = 12) -> Array:
     """Where clothes stand out to, (V, 3) float32 of length 1: the normals of the resting body, made smooth.
 
-    Toes and fingers would be spread by their own normals; a shoe or a glove is one thing.
+    Toes and fingers would be spread by their own normals; a shoe or a glove is one thing. So are lips, which
+    would open, and eyelids.
     """
     mean = fields.neighbours(faces, len(vertices))
+    holes = fields.rims(faces, len(vertices))
     found = vertex_normals(vertices, faces)
     for _ in range(rounds):
         found = mean @ found
+        for hole in holes:
+            found[hole] = found[hole].mean(0)
     return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6))
 
 
@@ -145,6 +149,8 @@ def clothe(
         stiff = _STIFF[0] ** (1 - share) * _STIFF[1] ** share
         found = _smooth(mean, mirror, wanted / np.maximum(weight, 1e-9), weight, stiff)
         found = np.clip(found, -0.6 * limits, limits)
+    for hole in fields.rims(faces, len(found)):
+        found[hole] = found[hole].mean()
     return standing, found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse import csgraph
 from scipy.sparse.linalg import splu
 
 from dance.types import Array
@@ -47,3 +48,14 @@ def solved(system: sparse.spmatrix, right: Array) -> Array:
         options={"SymmetricMode": True},
     )  # fmt: skip
     return np.asarray(factor.solve(right))
+
+
+def rims(faces: Array, count: int) -> list[Array]:
+    """The vertices around each hole of a mesh of `count` vertices: a mouth, the eyes."""
+    edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges, uses = np.unique(edges, axis=0, return_counts=True)
+    edges = edges[uses == 1]
+    joined = sparse.csr_matrix((np.ones(len(edges)), edges.T), (count, count))
+    hole = csgraph.connected_components(joined, directed=False)[1]
+    vertices = np.unique(edges)
+    return [vertices[hole[vertices] == number] for number in np.unique(hole[vertices])]
