@@ -137,8 +137,9 @@ def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
         2 * camera.focal,
         (2 * (camera.centre[0] - left) + 0.5, 2 * (camera.centre[1] - top) + 0.5),
     )
+    # Between parted lips the inside of the head is seen, not the place behind.
     fragments = rasterise(
-        vertices, dressed.faces, doubled, (2 * (bottom - top), 2 * (right - left))
+        vertices, dressed.faces, doubled, (2 * (bottom - top), 2 * (right - left)), both_sides=True
     )
     alike = _avatar_views.likeness(turns, code.turns)
     weights = _avatar_views.shares(alike, dressed.weights, code.seen)

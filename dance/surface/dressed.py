@@ -38,6 +38,7 @@ class Dressed:
     physique, body: the naked one.  faces: (F, 3) int32.  weights: (V, B) float32 of skinning.
     rested: (V, 3) float32, see `clothing.directions`.  offsets: (V,) float32 metres along them.
     looks: the views laid on the surface.  halos: what of each view stands out farther.  skirts: the cloth between its legs.
+    lips: (N, 2), vertices of the lips and those across from them.
     joints: (B, 3) float32, where the resting body's bones begin.  atlas, layout: what they show together, and guesses of the rest.
     """
 
@@ -50,6 +51,7 @@ class Dressed:
     looks: Sequence[Look]
     halos: Sequence[Halo | None]
     skirts: Sequence[Halo | None]
+    lips: Array
     joints: Array
     atlas: Atlas
     layout: Layout
@@ -71,6 +73,7 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
     shape = torch.from_numpy(np.asarray(physique.shape, np.float32))
     vertices, joints = (found.numpy() for found in bodies.rest(body, shape))
     rested = clothing.directions(vertices, faces)
+    lips = _lips(vertices, faces)
     stances = [(view, stance) for view in views if (stance := view.pose.stance) is not None]
     bones = [bones_of(stance, joints) for _, stance in stances]
     posed = [
@@ -106,7 +109,19 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         given = atlases.load(painted)
         on = atlases.layout(*corners, given.side)
         return Dressed(
-            physique, body, faces, weights, rested, offsets, shown, halos, sheets, joints, given, on
+            physique,
+            body,
+            faces,
+            weights,
+            rested,
+            offsets,
+            shown,
+            halos,
+            sheets,
+            lips,
+            joints,
+            given,
+            on,
         )
     on = atlases.layout(*corners, side)
     head, neck = (weights[:, bodies.BONES.index(name)] for name in ("head", "neck"))
@@ -115,8 +130,29 @@ def dress(person: Person, *, side: int = 1024, painted: Path | None = None) -> D
         hint,
     )  # fmt: skip
     return Dressed(
-        physique, body, faces, weights, rested, offsets, shown, halos, sheets, joints, made, on
+        physique,
+        body,
+        faces,
+        weights,
+        rested,
+        offsets,
+        shown,
+        halos,
+        sheets,
+        lips,
+        joints,
+        made,
+        on,
     )
+
+
+def _lips(vertices: Array, faces: Array) -> Array:
+    """Pairs (N, 2) of vertices that meet where the mouth is shut: the body has no inside to be seen between them."""
+    # Its rim is the longest: eyelids have fewer vertices.
+    rim = max(fields.rims(faces, len(vertices)), key=len, default=np.zeros(0, np.int64))
+    across = np.abs(vertices[rim, None, 0] - vertices[None, rim, 0])
+    np.fill_diagonal(across, np.inf)
+    return np.stack([rim, rim[across.argmin(1)]], 1) if len(rim) > 1 else np.zeros((0, 2), np.int64)
 
 
 def _posed(view: View, vertices: Array, rested: Array, weights: Array, turns: Array) -> Posed:
@@ -161,4 +197,7 @@ def standing(dressed: Dressed, stance: Stance) -> tuple[Array, Array, Array]:
     turns, starts = bones_of(stance, dressed.joints)
     naked = bodies.vertices_of(dressed.body, dressed.physique, stance)
     out = clothing.outward(dressed.rested, dressed.weights, turns)
-    return np.asarray(naked + dressed.offsets[:, None] * out, np.float32), turns, starts
+    vertices = np.asarray(naked + dressed.offsets[:, None] * out, np.float32)
+    own, opposite = dressed.lips.T
+    vertices[own] = 0.5 * (vertices[own] + vertices[opposite])
+    return vertices, turns, starts

@@ -41,3 +41,13 @@ def test_colours_are_spread_channel_by_channel() -> None:
     weight = np.zeros(12, np.float32)
     weight[0] = 5
     assert np.allclose(fields.spread(mean, values, weight, 1.0), [10, 20, 30], atol=0.01)
+
+
+def test_the_rims_of_holes_are_found() -> None:
+    """A box that is open at its top."""
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4)]  # no z = 1
+    faces = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
+    (rim,) = fields.rims(faces, len(corners))
+    assert sorted(rim) == [1, 3, 5, 7]
+    assert fields.rims(np.concatenate([faces, [[1, 5, 7], [1, 7, 3]]]), len(corners)) == []
