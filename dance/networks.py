@@ -166,6 +166,12 @@ def _without_chatter() -> Iterator[None]:
                     os.write(2, line)
 
 
+def check_device(runtime: str, device: str) -> None:
+    """Raises InputError where the runtime a generator is to draw with cannot use the device."""
+    if runtime == "openvino" and device != "cpu":
+        raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")
+
+
 def openvino(
     module: torch.nn.Module, shape: tuple[int, ...]
 ) -> Callable[[torch.Tensor], torch.Tensor]:

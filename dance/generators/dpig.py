@@ -371,8 +371,7 @@ def load(path: Path) -> tuple[Architecture, Networks]:
 def build(config: Config, device: str) -> Generator:
     """The generator of the weights file. Raises InputError where there is none or it does not fit."""
     path = single.require(config.weights, NAME)
-    if config.runtime == "openvino" and device != "cpu":
-        raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")
+    runtimes.check_device(config.runtime, device)
     a, trained = load(path)
     trained.requires_grad_(False)
     return DPIG(a, trained.to(device), device, runtime=config.runtime)

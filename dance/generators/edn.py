@@ -309,8 +309,7 @@ def build(config: Config, device: str) -> Generator:
             "the generator edn draws a person it has learnt: give the trained weights, "
             "generator.options.weights=FILE.safetensors, or a run of scripts/train.py as the source"
         )
-    if config.runtime == "openvino" and device != "cpu":
-        raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")
+    runtimes.check_device(config.runtime, device)
     architecture, found = load(config.weights)
     found.requires_grad_(False)
     if not config.face:

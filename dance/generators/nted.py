@@ -373,8 +373,7 @@ def converted(
 def build(config: Config, device: str) -> Generator:
     """The generator of the weights file. Raises InputError where there is none or it does not fit."""
     path = single.require(config.weights, NAME)
-    if config.runtime == "openvino" and device != "cpu":
-        raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")
+    runtimes.check_device(config.runtime, device)
     architecture, found = single.load(path, NAME, Architecture, body)
     assert isinstance(found, NTED)
     found.requires_grad_(False)

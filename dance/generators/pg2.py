@@ -164,8 +164,7 @@ def converted(
 def build(config: Config, device: str) -> Generator:
     """The generator of the weights file. Raises InputError where there is none or it does not fit."""
     path = single.require(config.weights, NAME)
-    if config.runtime == "openvino" and device != "cpu":
-        raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")
+    runtimes.check_device(config.runtime, device)
     found, trained = single.load(path, NAME, Architecture, body)
     assert isinstance(trained, Networks)
     trained.requires_grad_(False)

@@ -23,6 +23,7 @@ from dance import draw, joint_maps, weights
 from dance import networks as runtimes
 from dance.config import Options, check
 from dance.generators import _single as single
+from dance.generators._pix2pix import initialise
 from dance.generators._placed import COLOURS
 from dance.generators._xing_published import rename as rename
 from dance.types import Array, Drawn, Generator, InputError, Person, Pose, Size
@@ -172,16 +173,6 @@ class Xing(nn.Module):
         candidates = painted.view(len(painted), -1, COLOURS, *painted.shape[2:])
         picture = (candidates * shares[:, :, None]).sum(1)
         return Painted(picture, candidates, shares, matte)
-
-
-def initialise(network: nn.Module) -> None:
-    """Published initial weights: convolutions N(0, 0.02), batch norms N(1, 0.02) without shift."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, 0.02)
-            nn.init.zeros_(module.bias)
 
 
 def _layer(
@@ -363,8 +354,7 @@ def converted(
 def build(config: Config, device: str) -> Generator:
     """The generator of the weights file. Raises InputError where there is none or it does not fit."""
     path = single.require(config.weights, NAME)
-    if config.runtime == "openvino" and device != "cpu":
-        raise InputError(f"runtime=openvino draws on the CPU: device={device} needs runtime=torch")
+    runtimes.check_device(config.runtime, device)
     architecture, found = single.load(path, NAME, Architecture, body)
     assert isinstance(found, Xing)
     found.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""What recipes of single pictures have in common: stages, updates, and how they are kept."""
+"""What recipes have in common: stages, updates, and how they are kept."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def set_rate(optimisers: Optimisers, rate: float) -> None:
     for optimiser in optimisers.values():
         for group in optimiser.param_groups:
             group["lr"] = rate
+
+
+def adam(
+    taught: Mapping[str, nn.Module], rate: float, betas: tuple[float, float] = (0.5, 0.999)
+) -> dict[str, torch.optim.Optimizer]:
+    """An Adam for each network, by the same names."""
+    return {part: torch.optim.Adam(net.parameters(), rate, betas) for part, net in taught.items()}
 
 
 def update(accelerator: Accelerator, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

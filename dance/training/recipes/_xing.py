@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812  (its customary name)
 from torch import Tensor, nn
 
 from dance.generators import xing
+from dance.generators._pix2pix import initialise
 from dance.generators.xing import Norm
 
 
@@ -65,7 +66,7 @@ def network(facts: Mapping[str, Any]) -> Discriminator:
         dropout=0.5 if facts.get("use_dropout", True) else 0.0,
         sigmoid=bool(facts.get("use_sigmoid", False)),
     )
-    xing.initialise(made)
+    initialise(made)
     return made
 
 

@@ -176,10 +176,7 @@ class DenseTransfer:
             "predictive": self.generator.predictive, "inpainter": self.generator.inpainter,
         }  # fmt: skip
         taught: Mapping[str, nn.Module] = streams if name == "streams" else whole
-        self._optimisers = {
-            part: torch.optim.Adam(net.parameters(), self._config.rate, betas=(0.5, 0.999))
-            for part, net in taught.items()
-        }
+        self._optimisers = _steps.adam(taught, self._config.rate)
 
     def _streams_step(self, seen: _Seen) -> dict[str, Tensor]:
         """Each stream by itself: neither knows of the other."""

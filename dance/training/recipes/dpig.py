@@ -238,10 +238,7 @@ class DPIG:
                 part: torch.optim.RMSprop(net.parameters(), rate) for part, net in taught.items()
             }
             return
-        self._optimisers = {
-            part: torch.optim.Adam(net.parameters(), self._config.rate, betas=(0.5, 0.999))
-            for part, net in taught.items()
-        }
+        self._optimisers = _steps.adam(taught, self._config.rate)
 
     def _appearance_step(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Encoder and decoder, then the adversary."""

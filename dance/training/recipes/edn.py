@@ -8,11 +8,10 @@ at half the size, then the whole picture, then, the rest frozen, what is to be a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its customary name)
@@ -27,14 +26,13 @@ from dance.geometry import person_window
 from dance.labels import LabelOptions, label
 from dance.training import losses
 from dance.training.data import Augment, Look, Pairs
+from dance.training.recipes import _steps
 from dance.types import Array, InputError, Pose, Shown, Size
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 log = logging.getLogger(__name__)
-
-StageName = Literal["coarse", "fine", "face"]
 
 
 class Adversary(Options):
@@ -194,7 +192,7 @@ class EDN:
         if config.vgg is not None and config.weights.vgg:
             self._vgg = losses.vgg19(config.vgg, str(accelerator.device))
         shares = config.shares
-        lengths: dict[StageName, float] = {
+        lengths = {
             "coarse": shares.coarse if whole.network == "local" else 0,
             "fine": shares.fine,
             "face": shares.face if whole.face is not None else 0,
@@ -204,15 +202,12 @@ class EDN:
 
     def begin(self, share: float, averaged: nn.Module) -> bool:
         """Sets the stage and the learning rate."""
-        name, inside = self._place(share)
+        name, inside = _steps.place(self._lengths, share)
         changed = name != self.stage
         if changed:
             self._begin_stage(name, averaged)
-        start = self._config.decay_from
-        left = 1.0 if inside <= start or start >= 1 else (1 - inside) / (1 - start)
-        for optimiser in self._optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] = self._config.rate * left
+        left = _steps.falling(inside, self._config.decay_from)
+        _steps.set_rate(self._optimisers, self._config.rate * left)
         if self.stage == "fine" and isinstance(self.generator.generator, nets.LocalEnhancer):
             trained = inside >= self._config.trunk_frozen
             self.generator.generator.trunk.requires_grad_(trained)
@@ -249,32 +244,15 @@ class EDN:
 
     def state_dict(self) -> dict[str, Any]:
         """Stage, networks and optimisers."""
-        return {
-            "stage": self.stage,
-            "vgg": self._vgg is not None,
-            "networks": {name: net.state_dict() for name, net in self._networks().items()},
-            "optimisers": {name: o.state_dict() for name, o in self._optimisers.items()},
-        }
+        taken = _steps.taken(self.stage, self._networks(), self._optimisers)
+        return taken | {"vgg": self._vgg is not None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Enters the stage and goes on as if it had never been left."""
         if state["vgg"] != (self._vgg is not None):
             raise InputError("the run was begun with another setting of recipe.options.vgg")
         self._begin_stage(state["stage"], None)
-        for name, net in self._networks().items():
-            net.load_state_dict(state["networks"][name], strict=True)
-        for name, optimiser in self._optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
-
-    def _place(self, share: float) -> tuple[StageName, float]:
-        """The stage at this share of the budget, and the share of the stage."""
-        total, begun = sum(self._lengths.values()), 0.0
-        for name, length in self._lengths.items():
-            inside = (share * total - begun) / length
-            if inside < 1:
-                return name, max(0.0, inside)
-            begun += length
-        return name, 1.0
+        _steps.restore(state, self._networks(), self._optimisers)
 
     def _architecture(self) -> edn.Architecture:
         if self.stage == "coarse":
@@ -283,10 +261,10 @@ class EDN:
             self._whole if self.stage == "face" else self._whole.model_copy(update={"face": None})
         )
 
-    def _begin_stage(self, name: StageName, before: nn.Module | None) -> None:
+    def _begin_stage(self, name: str, before: nn.Module | None) -> None:
         """New networks for the stage; what an earlier one has learnt (`before`: its generator) is carried on."""
         last_adversary = getattr(self, "_adversary", None)
-        self.stage: StageName = name
+        self.stage = name
         config, device = self._config, self._accelerator.device
         generator = edn.Networks(self._architecture())
         if not config.temporal:
@@ -325,10 +303,9 @@ class EDN:
             assert self.generator.face is not None
             self.generator.generator.requires_grad_(False)
             taught = self.generator.face
-        self._optimisers = {
-            "generator": _adam(taught, config.rate),
-            "adversary": _adam(self._adversary, config.rate),
-        }
+        self._optimisers = _steps.adam(
+            {"generator": taught, "adversary": self._adversary}, config.rate
+        )
         compiled = torch.compile if config.compile else _as_it_is
         self._body: Callable[[Tensor], Tensor] = compiled(self.generator.generator)
         self._judge: Callable[[Tensor], Any] = compiled(self._adversary)
@@ -362,7 +339,7 @@ class EDN:
             )
             true = self._judged(self._evidence(seen.labels, seen.pictures))
             # The discriminator's own gradients of this pass are thrown away below.
-            with _frozen(self._adversary):
+            with _steps.frozen(self._adversary):
                 false = self._judged(self._evidence(seen.labels, drawn))
             parts = {
                 "gan": weights.gan * losses.gan(false, True),
@@ -423,7 +400,7 @@ class EDN:
             drawn = inputs[:, edn.COLOURS :] + self.generator.face(inputs)
             if self._whole.alpha:
                 drawn = drawn * torch.cat(mattes)
-            with _frozen(self._adversary):
+            with _steps.frozen(self._adversary):
                 false = [self._judge(torch.cat([labels, drawn], 1))]
             parts = {"gan": weights.face_gan * losses.gan(false, True)}
             if self._vgg is not None:
@@ -495,15 +472,7 @@ class EDN:
 
     def _update(self, name: str, loss: Tensor) -> None:
         """One step of an optimiser; the gradients are the mean of all processes'."""
-        optimiser = self._optimisers[name]
-        optimiser.zero_grad(set_to_none=True)
-        self._accelerator.backward(loss)
-        if self._accelerator.num_processes > 1:
-            for group in optimiser.param_groups:
-                for p in group["params"]:
-                    if p.grad is not None:
-                        p.grad = self._accelerator.reduce(p.grad, "mean")
-        optimiser.step()
+        _steps.update(self._accelerator, self._optimisers[name], loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,22 +490,8 @@ class _Seen:
         return drawn * self.valid[frame]
 
 
-def _adam(module: nn.Module, rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(module.parameters(), rate, betas=(0.5, 0.999))
-
-
 def _as_it_is(module: nn.Module) -> nn.Module:
     return module
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Gradients flow through the module, but none are made for it."""
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)
 
 
 def _halved(planes: Tensor) -> Tensor:

@@ -181,10 +181,7 @@ class PG2:
         taught: dict[str, nn.Module] = {"coarse": self.generator.coarse}
         if name == "refined":
             taught = {"refine": self.generator.refine, "judge": self._judge}
-        self._optimisers = {
-            part: torch.optim.Adam(net.parameters(), self._config.rate, betas=(0.5, 0.999))
-            for part, net in taught.items()
-        }
+        self._optimisers = _steps.adam(taught, self._config.rate)
 
     def _coarse_step(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The first stage alone."""

@@ -226,10 +226,7 @@ class SoftGate:
             taught["judge"] = self._judges[name]
         self._rate = config.matcher_rate if name == MATCHER else config.rate
         betas = (0.9, 0.999) if name == MATCHER else (0.5, 0.999)
-        self._optimisers = {
-            part: torch.optim.Adam(net.parameters(), self._rate, betas=betas)
-            for part, net in taught.items()
-        }
+        self._optimisers = _steps.adam(taught, self._rate, betas)
 
     def _parser_step(self, seen: _Seen) -> dict[str, Tensor]:
         """The parsing of the wanted pose, then its adversary."""

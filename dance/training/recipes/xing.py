@@ -22,6 +22,7 @@ from dance import joint_maps
 from dance.config import Options
 from dance.generators import _single as single
 from dance.generators import xing
+from dance.generators._pix2pix import initialise
 from dance.generators._placed import COLOURS
 from dance.training import losses, people
 from dance.training.album import Album
@@ -221,5 +222,5 @@ def _judge(a: Adversaries, channels: int) -> judges.Discriminator:
         channels, width=a.filters, downs=a.downs, blocks=a.blocks, norm=a.norm, dropout=a.dropout,
         sigmoid=a.loss == "bce",
     )  # fmt: skip
-    xing.initialise(made)
+    initialise(made)
     return made
