@@ -158,39 +158,41 @@ def render(draw: Draw, seen: Seen, frame: Frame, poses: Sequence[Pose]) -> Drawn
     """The poses drawn in the frame and put at their places; clear where nobody is seen. At least one pose."""
 
     def drawn(found: Sequence[Pose], matrices: Sequence[Array]) -> Tensor:
-        return draw(*_in_frame(found, matrices))
+        return draw(*in_frame(found, matrices))
 
     return render_poses(drawn, seen, frame, poses)
 
 
 def render_poses(draw: DrawPoses, seen: Seen, frame: Frame, poses: Sequence[Pose]) -> Drawn:
     """The same for what draws more of a pose than its joints."""
-    matrices = {
-        i: _window(frame, seen.size, seen.torso, pose).matrix(pose)
-        for i, pose in enumerate(poses)
-        if pose.found
-    }
+    rows = [i for i, pose in enumerate(poses) if pose.found]
     clear = torch.zeros(1, COLOURS + 1, *seen.size, device=seen.picture.device)
     pictures = [clear] * len(poses)
-    if matrices:
-        found = [poses[i] for i in matrices], list(matrices.values())
-        made = draw(*found)
+    if rows:
+        found = [poses[i] for i in rows]
+        matrices = windows(seen, frame, found)
+        made = draw(found, matrices)
         if made.shape[1] == COLOURS:
-            made = torch.cat([made, _shapes(*_in_frame(*found), frame).to(made)], 1)
-        for (i, matrix), picture in zip(matrices.items(), torch.split(made, 1), strict=True):
+            made = torch.cat([made, _shapes(*in_frame(found, matrices), frame).to(made)], 1)
+        for i, matrix, picture in zip(rows, matrices, torch.split(made, 1), strict=True):
             pictures[i] = placed(picture, matrix, seen.size)
     whole = torch.cat(pictures) if pictures else clear[:0]
     return Drawn(whole[:, :COLOURS].clamp(-1, 1), whole[:, COLOURS:].clamp(0, 1))
 
 
-def _in_frame(poses: Sequence[Pose], matrices: Sequence[Array]) -> tuple[Array, Array]:
-    """Their joints (T, 18, 2) in the frame's pixels, and scores (T, 18)."""
+def windows(seen: Seen, frame: Frame, poses: Sequence[Pose]) -> list[Array]:
+    """The (2, 3) maps from the result's pixels to the frame's in which these poses, all found, are drawn."""
+    return [_window(frame, seen.size, seen.torso, pose).matrix(pose) for pose in poses]
+
+
+def in_frame(poses: Sequence[Pose], matrices: Sequence[Array]) -> tuple[Array, Array]:
+    """Joints (T, 18, 2) of poses in the frame's pixels, by their maps into it, and scores (T, 18)."""
     known = [joint_maps.joints(pose) for pose in poses]
-    places = [
+    moved = [
         geometry.transform(np.asarray(xy, np.float64), matrix)
         for (xy, _), matrix in zip(known, matrices, strict=True)
     ]
-    return np.stack(places), np.stack([score for _, score in known])
+    return np.stack(moved), np.stack([score for _, score in known])
 
 
 def _shapes(xy: Array, score: Array, frame: Frame) -> Tensor:
