@@ -26,7 +26,7 @@ from dance.devices import choose_device
 from dance.evaluation import images
 from dance.evaluation.report import Row
 from dance.pipeline import VideoConfig
-from dance.types import Array, Generator, InputError, Moment, Person, Track
+from dance.types import Array, Generator, InputError, Layer, Moment, Person, Track
 
 GENERATORS = ("puppet", "avatar")
 MEASURES = ("ssim", "psnr", "detail")
@@ -162,6 +162,10 @@ class Truth:
         """The person as the generator draws them, over this target's place."""
         code = generator.encode(person)
         (layer,) = render.draw(generator, code, [moment], person.size, 1)
+        return self.over(layer)
+
+    def over(self, layer: Layer) -> Array:
+        """What was drawn over this target's place, (H, W, 3) uint8; as it is where it has no matte."""
         if layer.alpha is None:
             return layer.rgb
         alpha = layer.alpha[..., None]

@@ -139,10 +139,10 @@ def open_footage(runs: Sequence[Trained], data: Path | None) -> tuple[dataset.Da
                 f"{other.run.folder}: has learnt from {_source(other)['source']}, {one.run.folder} from "
                 f"{_source(one)['source']}, or from it prepared in another way: compare runs of one dataset"
             )
-        if _share(other) != _share(one):
+        if share(other) != share(one):
             raise InputError(
-                f"{other.run.folder}: held out {_share(other)} of the frames, {one.run.folder} "
-                f"{_share(one)}: compare runs that held out the same"
+                f"{other.run.folder}: held out {share(other)} of the frames, {one.run.folder} "
+                f"{share(one)}: compare runs that held out the same"
             )
     folder = data if data is not None else Path(str(one.run.settings.get("data")))
     if data is None and not folder.is_dir():
@@ -160,10 +160,10 @@ def open_footage(runs: Sequence[Trained], data: Path | None) -> tuple[dataset.Da
             f"{folder}: is not the dataset {one.run.folder} has learnt from ({', '.join(changed)}); "
             "name that one: --data DATASET"
         )
-    first = heldout.first_held(facts.frames, _share(one))
+    first = heldout.first_held(facts.frames, share(one))
     if first >= facts.frames:
         raise InputError(
-            f"{one.run.folder}: held nothing out (held_out = {_share(one)} of {facts.frames} frames), so there "
+            f"{one.run.folder}: held nothing out (held_out = {share(one)} of {facts.frames} frames), so there "
             "is no frame it has not seen; train it with --set held_out=0.15"
         )
     return footage, first
@@ -274,13 +274,14 @@ def _source(one: Trained) -> dict[str, Any]:
         ) from error
 
 
-def _share(one: Trained) -> float:
-    share = one.run.settings.get("held_out", 0)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+def share(one: Trained) -> float:
+    """How much of what there was the run has held out. Raises InputError where that is no share."""
+    found = one.run.settings.get("held_out", 0)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < 1:
         raise InputError(
-            f"{one.run.folder / dataset.RUN}: held_out = {share!r}: must be from 0 to 1"
+            f"{one.run.folder / dataset.RUN}: held_out = {found!r}: must be from 0 to 1"
         )
-    return float(share)
+    return float(found)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
