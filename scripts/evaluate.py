@@ -21,6 +21,7 @@ from dance.evaluation import (
     poses,
     report,
     retargeting,
+    singles,
     surface,
     trained,
 )
@@ -205,13 +206,32 @@ def run_heldout(
     """Trained runs on the frames they never learnt from, beside the nearest training frame and the puppet."""
     with console.exit_codes():
         console.log_to_stderr(quiet=False)
-        where = choose_device(
-            config.check(pipeline.VideoConfig, {"device": device}, "--device").device
-        )
         rows, facts = trained.compare(
-            runs, results / "heldout.png", data=data, height=height, device=where
+            runs, results / "heldout.png", data=data, height=height, device=_device(device)
         )
         _show(rows, results, "heldout", facts)
+
+
+@app.command("singles")
+def run_singles(
+    data: Annotated[Path, typer.Argument(help="an album with mattes: synthetic people, or whatever training reads")],
+    results: Results,
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of scripts/train.py, or files of weights")],
+    pairs: Annotated[int, typer.Option(help="at most so many pairs, spread over all that nobody has learnt from")] = singles.PAIRS,
+    clips: Annotated[int, typer.Option(help="at most so many clips, likewise; 0: no flicker")] = singles.CLIPS,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+) -> None:  # fmt: skip
+    """Generators of single pictures on people they never learnt from, beside copying, the puppet and the avatar."""
+    with console.exit_codes():
+        console.log_to_stderr(quiet=False)
+        rows, facts = singles.compare(
+            data, runs, results / "singles.png", pairs=pairs, clips=clips, device=_device(device)
+        )
+        _show(rows, results, "singles", facts)
+
+
+def _device(name: str) -> str:
+    return choose_device(config.check(pipeline.VideoConfig, {"device": name}, "--device").device)
 
 
 def _config(path: Path, settings: list[str] | None) -> pipeline.VideoConfig:
