@@ -422,7 +422,7 @@ def provenance(config: VideoConfig) -> dict[str, str]:
     packages = ("torch", "numpy", "anny", "av", "opencv-python-headless", "ai-edge-litert", "numba")
     versions = {name: importlib.metadata.version(name) for name in packages}
     versions |= {"dance": dance.__version__, "python": platform.python_version()}
-    learnt = config.generator.options.get("weights")
+    learnt = config.generator.options.get("weights") or weights.shipped(config.generator.name)
     hashes = {} if learnt is None else {"dance_weights": weights.sha256(Path(learnt))}
     return hashes | {
         "dance_config": config.model_dump_json(exclude_defaults=False),

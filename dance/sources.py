@@ -49,20 +49,23 @@ def open_pictures(path: Path) -> Pictures:
 class Run:
     """A folder scripts/train.py has written: the learnt person, and what they were learnt with.
 
-    generator: the plug-in that draws them.  settings: the training's config.  sha256: of the video learnt from.
+    generator: the plug-in that draws them.  settings: the training's config.  sha256: of what was learnt from.
+    anybody: it has learnt to draw people it is shown a picture of, and knows no person.
     """
 
     folder: Path
     generator: str
     settings: Mapping[str, Any]
     sha256: str
+    anybody: bool = False
 
     @property
     def weights(self) -> Path:
         return self.folder / dataset.GENERATOR
 
     def person(self) -> Person:
-        """What was known of the person before training, in the size of the dataset."""
+        """What was known of the person before training, in the size of the dataset. Raises InputError where nobody was."""
+        require_person(self)
         return person_files.load(self.folder / dataset.PERSON)
 
 
@@ -82,18 +85,29 @@ def open_run(folder: Path) -> Run:
     try:
         values = json.loads(told.read_text(encoding="utf-8"))
         settings = dict(values["config"])
-        name, digest = settings["recipe"]["name"], values["dataset"]["sha256"]
+        name, facts = settings["recipe"]["name"], values["dataset"]
+        digest = facts["sha256"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{told}: is no readable {dataset.RUN} ({error})") from error
     # A recipe has the name of the generator it teaches.
-    return Run(folder, str(name), settings, str(digest))
+    return Run(folder, str(name), settings, str(digest), anybody="reader" in facts)
+
+
+def require_person(run: Run) -> None:
+    """Raises InputError for a run that has learnt to draw anybody: it is weights, but no source."""
+    if run.anybody:
+        raise InputError(
+            f"{run.folder}: knows no person, it has learnt to draw anybody: give a photo or a video as SOURCE, with "
+            f"--config configs/video/{run.generator}.yaml --set generator.options.weights={run.weights}"
+        )
 
 
 def generator_of(run: Run, wanted: Plugin) -> Plugin:
     """The wanted generator with the run's weights, unless it names others or, like the puppet, needs none.
 
-    Raises InputError where it would draw with weights of another generator, or the run has none yet.
+    Raises InputError where it would draw with weights of another generator, or the run has none yet, or no person.
     """
+    require_person(run)
     options = plugins.load("dance.generators", wanted.name).Config
     if "weights" not in options.model_fields or wanted.options.get("weights") is not None:
         return wanted

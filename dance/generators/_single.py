@@ -246,10 +246,11 @@ def load(
 
 
 def require(path: Path | None, name: str) -> Path:
-    """The weights file asked for. Raises InputError where there is none."""
-    if path is None:
+    """The weights file asked for, else the one that comes with the project. Raises InputError where there is none."""
+    found = path or weights.shipped(name)
+    if found is None:
         raise InputError(
             f"the generator {name} draws with trained weights: give them, "
             "generator.options.weights=FILE.safetensors"
         )
-    return path
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dance import geometry
+from dance import geometry, weights
 from dance import skeleton as sk
 from dance.generators import _single, dpig, pg2, xing
 from dance.types import Array, InputError, Person, Pose
@@ -130,7 +131,10 @@ def test_a_network_without_a_matte_gets_one_about_the_limbs(person: Person) -> N
 
 
 @pytest.mark.parametrize("module", [xing, pg2, dpig])
-def test_without_weights_or_on_another_device_it_says_what_to_do(module: ModuleType) -> None:
+def test_without_weights_or_on_another_device_it_says_what_to_do(
+    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path)
     with pytest.raises(InputError, match=r"generator\.options\.weights=FILE"):
         module.build(module.Config(), "cpu")
     with pytest.raises(InputError, match="device=cuda needs runtime=torch"):
