@@ -31,7 +31,7 @@ from dance.config import Plugin
 from dance.evaluation import strangers, trained
 from dance.evaluation.nearest import fit
 from dance.evaluation.report import Row
-from dance.evaluation.strangers import MEASURES, Scene
+from dance.evaluation.strangers import MEASURES
 from dance.pipeline import build_generator
 from dance.training import album as albums
 from dance.training.album import MATTE, Album, Pick
@@ -44,6 +44,8 @@ PAIRS, CLIPS = 64, 8
 COPY, MOVED, PUPPET, AVATAR = "copy", "copy, moved", "puppet", "avatar"
 BEATEN = ("ssim", "psnr", "iou")
 """What copying is to be beaten in."""
+FLICKER, WARPING, STEADIED = "flicker", "warping", ", steadied"
+CALM = (FLICKER, FLICKER + STEADIED, WARPING, WARPING + STEADIED)
 _NOT_SHOWN = (MOVED,)
 _SHOWN, _CELL = 8, 160
 _PRESET = 0.15  # the share held out by runs that do not tell theirs: training's default
@@ -97,50 +99,70 @@ def compare(
     albums.require(album, (MATTE,), "the comparison")
     systems = open_systems(paths, device)
     picks = unseen(album, systems)
-    systems = [*systems, *baselines(device)]
     moving = [pick for pick in picks if strangers.is_clip(album, pick)]
     still = [pick for pick in picks if not strangers.is_clip(album, pick)] or moving
     chosen, danced = spread(still, pairs), spread(moving, clips)
     log.info("%s: %d pairs of %d people, %d clips", data, len(chosen), people(chosen), len(danced))
-    found: dict[str, dict[str, list[float]]] = {
-        one.name: {key: [] for key in (*MEASURES, "flicker", "flicker, steadied")}
-        for one in systems
-    }
-    rows: list[list[Array]] = []
-    shown = set(spread(range(len(chosen)), _SHOWN))
-    for n, pick in enumerate(chosen):
+    systems = [*baselines(device), *systems]
+    measures, rows = drawn(album, systems, chosen)
+    calm, unmoved = moved(album, systems, danced)
+    names = [one.name for one in systems if one.name not in _NOT_SHOWN]
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(names, rows)).save(sheet)
+    facts = _facts(album, systems, chosen, danced, unmoved)
+    return table(systems, {name: measures[name] | calm[name] for name in measures}), facts
+
+
+def drawn(
+    album: Album, systems: Sequence[System], pairs: Sequence[Pick], *, shown: int = _SHOWN
+) -> tuple[dict[str, dict[str, float]], list[list[Array]]]:
+    """By system the means of `strangers.measure` over the pairs, and the sheet's row of pictures of some pairs."""
+    found: dict[str, list[dict[str, float]]] = {one.name: [] for one in systems}
+    rows = []
+    looked_at = set(spread(range(len(pairs)), shown))
+    for n, pick in enumerate(pairs):
         scene, source, target = strangers.pair(album, pick)
         truth = scene.truths[0]
         row = [source.rgb, _sticks(scene.track.poses[0], target.size), truth.rgb]
         for one in systems:
             (layer,) = scene.layers(one.generator)
-            for key, value in strangers.measure(scene, layer).items():
-                found[one.name][key].append(value)
+            found[one.name].append(strangers.measure(scene, layer))
             row += [] if one.name in _NOT_SHOWN else [truth.over(layer)]
-        if n in shown:
+        if n in looked_at:
             rows.append(row)
         if (n + 1) % _TOLD == 0:
-            log.info("%d of %d pairs drawn", n + 1, len(chosen))
-    for n, pick in enumerate(danced):
+            log.info("%d of %d pairs drawn", n + 1, len(pairs))
+    return {name: _means(each, MEASURES) for name, each in found.items()}, rows
+
+
+def moved(
+    album: Album, systems: Sequence[System], clips: Sequence[Pick]
+) -> tuple[dict[str, dict[str, float]], float]:
+    """By system the means of CALM over the clips, of copies not a number; and the flicker of a still picture."""
+    found: dict[str, list[dict[str, float]]] = {one.name: [] for one in systems}
+    unmoved = []
+    for n, pick in enumerate(clips):
         scene = strangers.clip(album, pick)
         for one in systems:
-            if not isinstance(one.generator, Copy):
-                _add_flicker(scene, one, found[one.name])
-        log.info("%d of %d clips drawn", n + 1, len(danced))
-    measures = {
-        name: {key: strangers.mean(values) for key, values in each.items()}
-        for name, each in found.items()
-    }
-    names = [one.name for one in systems if one.name not in _NOT_SHOWN]
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet(names, rows)).save(sheet)
-    return table(systems, measures), _facts(album, systems, chosen, danced, target.size)
+            if isinstance(one.generator, Copy):
+                continue
+            plain = scene.layers(one.generator)
+            steadied = list(strangers.steadied(plain))
+            found[one.name].append(
+                {
+                    FLICKER: strangers.flicker(scene, plain),
+                    f"{FLICKER}{STEADIED}": strangers.flicker(scene, steadied),
+                    WARPING: strangers.warping(scene, plain),
+                    f"{WARPING}{STEADIED}": strangers.warping(scene, steadied),
+                }
+            )
+        unmoved.append(strangers.unmoved(scene))
+        log.info("%d of %d clips drawn", n + 1, len(clips))
+    return {name: _means(each, CALM) for name, each in found.items()}, strangers.mean(unmoved)
 
 
-def _add_flicker(scene: Scene, one: System, into: Mapping[str, list[float]]) -> None:
-    layers = scene.layers(one.generator)
-    into["flicker"].append(strangers.flicker(scene, layers))
-    into["flicker, steadied"].append(strangers.flicker(scene, strangers.steadied(layers)))
+def _means(rows: Sequence[Mapping[str, float]], keys: Sequence[str]) -> dict[str, float]:
+    return {key: strangers.mean([row[key] for row in rows]) for key in keys}
 
 
 def open_systems(paths: Sequence[Path], device: str) -> list[System]:
@@ -202,7 +224,7 @@ def _frame(file: Path, metadata: Mapping[str, str]) -> str:
     """Height and width of what the network sees."""
     try:
         frame = json.loads(metadata["config"])["frame"]
-        return f"{frame['height']} x {frame['width']}"
+        return f"{frame['height']}x{frame['width']}"
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: is of no generator that draws from a single picture") from error
 
@@ -287,26 +309,25 @@ class Copy:
 
 
 def table(systems: Sequence[System], measures: Mapping[str, Mapping[str, float]]) -> list[Row]:
-    """A row for every system; of those that learn also what they beat the two copies in, and whether they are calm.
+    """A row for every system; of those that learn also what they beat the two copies in, and how calm they are.
 
-    calm: as the pipeline steadies them they flicker no more than the puppet.
+    They are to move no more wrongly than the puppet, steadied as the pipeline steadies both.
     """
     rows: list[Row] = []
-    for one in systems:
+    for one in sorted(systems, key=lambda one: one.learnt is None):
         own = measures[one.name]
-        verdicts: dict[str, str | bool | None] = {}
+        verdicts: dict[str, str] = {}
         if one.learnt is not None:
-            beaten = {
-                copy: [key for key in BEATEN if own[key] > measures[copy][key]]
-                for copy in (COPY, MOVED)
-            }
-            lost = [key for key in BEATEN if key not in beaten[COPY]]
-            limit, flicker = (m["flicker, steadied"] for m in (measures[PUPPET], own))
+            lost = [key for key in BEATEN if not own[key] > measures[COPY][key]]
+            beaten = [key for key in BEATEN if own[key] > measures[MOVED][key]]
             verdicts = {
-                "beats copying": "yes" if not lost else f"no: {', '.join(lost)}",
-                "beats it moved in": ", ".join(beaten[MOVED]) or "nothing",
-                "calm": None if np.isnan(flicker) else flicker <= limit,
+                "beats copying": f"no: {', '.join(lost)}" if lost else "yes",
+                "beats it moved in": ", ".join(beaten) or "nothing",
             }
+            steadied = [key for key in (FLICKER, WARPING) if not np.isnan(own[key + STEADIED])]
+            calm = [k for k in steadied if own[k + STEADIED] <= measures[PUPPET][k + STEADIED]]
+            if steadied:
+                verdicts["no more than the puppet in"] = ", ".join(calm) or "nothing"
         rows.append({"system": one.name, **own, **verdicts, **one.told})
     return rows
 
@@ -338,13 +359,14 @@ def _facts(
     systems: Sequence[System],
     pairs: Sequence[Pick],
     clips: Sequence[Pick],
-    size: Size,
+    unmoved: float,
 ) -> Row:
     facts, seed = album.facts, _seed_of(album.folder)
+    (shot,) = album.shots(pairs[0].shots[:1])
     untold = [one.name for one in systems if one.learnt is not None and one.learnt.sha256 is None]
     same = [one.name for one in systems if one.learnt is not None and one.learnt.sha256 == facts.sha256]  # fmt: skip
     return {
-        "dataset": f"{facts.reader} {facts.source}, {facts.pictures} pictures of {size[1]} x {size[0]}, "
+        "dataset": f"{facts.reader} {facts.source}, {facts.pictures} pictures, {shot.size[0]}x{shot.size[1]}, "
         f"seed {'-' if seed is None else seed}, sha256 {facts.sha256[:12]}",
         "pairs": f"{len(pairs)} of {people(pairs)} people nobody has learnt from",
         "clips": f"{len(clips)} of {people(clips)} such people, drawn from their best look by their exact poses",
@@ -355,7 +377,10 @@ def _facts(
         "behind mattes": "the true picture, the person painted over from around them",
         "iou": "of pixels more than half the person's, drawn and true",
         "detail": "gradient energy over the truth's; 1 is right, less is blurred",
-        "flicker": "mean |change of the result - change of the truth| in the region, 0..255; less is better",
-        "calm": "steadied, it flickers no more than the puppet",
+        "flicker": "mean |change of the result - change of the truth| in the region, 0..255; less is better; "
+        f"{unmoved:.3f} for the true first picture standing still, so most of it is the dance",
+        "warping": "mean difference, 0..255, of each picture and the one before it moved along the flow, in the box "
+        "about the person; needs no truth, less is calmer",
+        "steadied": "as the pipeline steadies what is drawn",
         "copy": "the source's person as they lie in the frame; moved: scaled and shifted to the pose",
     }

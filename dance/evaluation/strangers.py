@@ -19,7 +19,7 @@ import numpy as np
 
 from dance import bodies, plate, render, sources
 from dance import person as people
-from dance.evaluation import motion
+from dance.evaluation import images, motion
 from dance.evaluation.pairs import Truth
 from dance.finish.steady import SteadyOptions, steady
 from dance.surface.fit import FitOptions
@@ -127,6 +127,19 @@ def flicker(scene: Scene, layers: Iterable[Layer]) -> float:
             wrong.append(motion.wrong_change(picture, before, truth.rgb, last.rgb, where))
         before = picture
     return mean(wrong)
+
+
+def unmoved(scene: Scene) -> float:
+    """The flicker of the true first picture, standing still: how much there is to move."""
+    first = scene.truths[0].rgb
+    return flicker(scene, [Layer(first, None, moment) for moment in scene.track])
+
+
+def warping(scene: Scene, layers: Iterable[Layer]) -> float:
+    """`motion.warping_error` in the box about everything that is ever the person's region; 0..255."""
+    box = images.around(np.any([truth.region for truth in scene.truths], axis=0), grow=0)
+    pictures = (truth.over(layer)[box] for truth, layer in zip(scene.truths, layers, strict=True))
+    return motion.warping_error(np.ascontiguousarray(picture) for picture in pictures)
 
 
 def steadied(layers: Iterable[Layer]) -> Iterator[Layer]:
