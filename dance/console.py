@@ -81,15 +81,18 @@ class Report(Protocol):
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turns bad input into one line on stderr and exit code 2, Ctrl-C into 130; the rest is a traceback."""
+def exit_codes(stopped: str = "nothing was written") -> Iterator[None]:
+    """Turns bad input into one line on stderr and exit code 2, Ctrl-C into 130; the rest is a traceback.
+
+    stopped: what is said of the results so far where Ctrl-C ends it.
+    """
     try:
         yield
     except InputError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         raise SystemExit(BAD_INPUT) from None
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing was written\n")
+        sys.stderr.write(f"stopped; {stopped}\n")
         raise SystemExit(INTERRUPTED) from None
 
 

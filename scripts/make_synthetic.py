@@ -28,7 +28,7 @@ def main(
     quiet: Annotated[bool, typer.Option("--quiet", help="say nothing but errors and warnings")] = False,
 ) -> None:  # fmt: skip
     """Pairs and clips of computer-made people as WebDataset shards, with joints, masks, labels and surface."""
-    with console.exit_codes():
+    with console.exit_codes("the shards that are ready stay; the same command goes on"):
         order = make.Order(pairs, clips, size, frames, seed)
         with console.ProgressBars(console.log_to_stderr(quiet=quiet), quiet=quiet) as bars:
             made = make.make(

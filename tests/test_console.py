@@ -37,3 +37,14 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
         raise InputError("a.mp4: is\n too short")
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: a.mp4: is too short\n"
+
+
+@pytest.mark.parametrize("left", [None, "what is ready stays"])
+def test_ctrl_c_says_what_is_left_of_the_results(
+    left: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saying = console.exit_codes() if left is None else console.exit_codes(left)
+    with pytest.raises(SystemExit) as ended, saying:
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == f"stopped; {left or 'nothing was written'}\n"

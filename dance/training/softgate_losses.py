@@ -20,9 +20,9 @@ from dance.generators._softgate_match import Move
 from dance.generators._softgate_nets import LABELS
 from dance.joint_maps import JOINTS
 from dance.training import losses
+from dance.training.recipes import _steps
 from dance.types import Size
 
-_SURE = 1e-4  # how near to 0 and 1 a matte counts
 _POINTS = 20  # of a side of the square grid movements are compared on
 # A pair shows the middle of a picture that its own mirror images surround by half its size on every side.
 _AROUND, _CROP, _PADDING = 0.5, 9 / 16, 0.5
@@ -91,9 +91,7 @@ def of_renderer(
     """
     found = {"l1": weights.l1 * F.l1_loss(drawn[:, :COLOURS], real[:, :COLOURS])}
     if drawn.shape[1] > COLOURS:
-        logits = torch.logit(drawn[:, COLOURS:].float(), _SURE)
-        wrong = F.binary_cross_entropy_with_logits(logits, real[:, COLOURS:])
-        found["matte"] = weights.matte * wrong
+        found["matte"] = weights.matte * _steps.drawn_matte(drawn, real[:, COLOURS:])
     if vgg is not None:
         found["vgg"] = weights.vgg * losses.perceptual(vgg, drawn[:, :COLOURS], real[:, :COLOURS])
     if judge is not None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Optimisers = Mapping[str, torch.optim.Optimizer]
 
+_SURE = 1e-4  # how near to 0 and 1 a drawn matte counts
+
 
 def place(lengths: Mapping[str, float], share: float) -> tuple[str, float]:
     """The stage at this share of the budget, and the share of the stage; stages of length 0 are left out."""
@@ -97,6 +99,11 @@ def matte(logits: Tensor, wanted: Tensor) -> Tensor:
     there.
     """
     return F.binary_cross_entropy_with_logits(logits.float(), wanted)
+
+
+def drawn_matte(picture: Tensor, wanted: Tensor) -> Tensor:
+    """`matte` of a drawn picture (B, 4, H, W) whose fourth channel is a matte in [0, 1] already."""
+    return matte(torch.logit(picture[:, COLOURS:].float(), _SURE), wanted)
 
 
 def on_grey(picture: Tensor) -> Tensor:

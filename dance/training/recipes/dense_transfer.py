@@ -40,8 +40,6 @@ __all__ = ["Config", "DenseTransfer", "build", "open_data", "pairs"]
 
 log = logging.getLogger(__name__)
 
-_SURE = 1e-4  # how near to 0 and 1 a matte counts
-
 
 class Adversary(Options):
     """The discriminator of patches of the picture with the given person's surface and the wanted one."""
@@ -216,8 +214,7 @@ class DenseTransfer:
         weights, picture = self._config.weights, _steps.on_grey(drawn)
         parts = {"colours": weights.colours * F.l1_loss(picture, seen.target)}
         if drawn.shape[1] > COLOURS:
-            logits = torch.logit(drawn[:, COLOURS:].float(), _SURE)
-            parts["matte"] = weights.matte * _steps.matte(logits, seen.matte)
+            parts["matte"] = weights.matte * _steps.drawn_matte(drawn, seen.matte)
         if self._vgg is not None:
             alike, styled = looks(self._vgg, picture, seen.target)
             parts |= {"perceptual": weights.perceptual * alike, "style": weights.style * styled}

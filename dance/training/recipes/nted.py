@@ -25,7 +25,6 @@ from dance.config import Options
 from dance.generators import _nted_label as labels
 from dance.generators import _single as single
 from dance.generators import nted
-from dance.generators._placed import COLOURS
 from dance.generators._stylegan2 import Discriminator
 from dance.training import losses, nted_losses, people
 from dance.training.album import Album
@@ -43,7 +42,6 @@ log = logging.getLogger(__name__)
 
 ALONE, JUDGED = "alone", "judged"
 _GROUP = 4  # pictures the discriminator compares with each other
-_SURE = 1e-4  # how near to 0 and 1 a matte counts
 _LEAST = 64  # height of pictures in which there is a face to be looked at
 
 
@@ -212,8 +210,7 @@ class NTED:
             if config.colours:
                 parts["colours"] = config.colours * F.l1_loss(drawn, seen.target)
             if config.matte:
-                logits = torch.logit(found.picture[:, COLOURS:].float(), _SURE)
-                parts["matte"] = config.matte * _steps.matte(logits, seen.matte)
+                parts["matte"] = config.matte * _steps.drawn_matte(found.picture, seen.matte)
         self._update("generator", torch.stack(list(parts.values())).sum())
         return parts, drawn.detach()
 

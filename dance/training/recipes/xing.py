@@ -39,8 +39,6 @@ __all__ = ["Config", "XingGAN", "build", "open_data", "pairs"]
 
 log = logging.getLogger(__name__)
 
-_SURE = 1e-5  # a matte nearer to 0 or 1 than this is not taught any more
-
 
 class Adversaries(Options):
     """The two discriminators. For Market-1501 they were published with batch norms, `sigmoid` and loss `bce`."""
@@ -159,8 +157,7 @@ class XingGAN:
                 assert isinstance(first, nn.ModuleList)
                 parts["looks"] = weights.looks * judges.looks(first, drawn, target)
             if weights.matte:
-                logits = torch.logit(out[:, COLOURS:].float(), _SURE)
-                parts["matte"] = weights.matte * _steps.matte(logits, batch["target_matte"])
+                parts["matte"] = weights.matte * _steps.drawn_matte(out, batch["target_matte"])
         self._update("generator", sum(parts.values(), torch.zeros(())))
         with self._accelerator.autocast():
             real, fake = (self._judged(x, batch) for x in (target, drawn.detach()))
