@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  (its customary name)
 from torch import Tensor
 
 from dance.types import Array, Size
 
 COLOURS = 3  # channels of a picture
+# A matte's edge is a pixel or two of the view wide. From this enlargement on it is drawn in, down to a third.
+_SOFT, _CRISP = 3.0, 3.0
 
 
 def placed(picture: Tensor, matrix: Array, size: Size) -> Tensor:
     """The view (1, 4, h, w), colours and matte, at its place in a picture of `size`, (1, 4, H, W); clear around it.
 
-    matrix: (2, 3) from pixels of the picture to those of the view.
+    matrix: (2, 3) from pixels of the picture to those of the view; it turns nothing.
+    Cubic both ways: made smaller it is averaged too.
     """
-    height, width = picture.shape[-2:]
-    # From [-1, 1] across the large picture to [-1, 1] across the view, edges at pixels' outer edges.
-    large = np.diag([size[1] / 2, size[0] / 2, 1.0])
-    large[:2, 2] = (size[1] - 1) / 2, (size[0] - 1) / 2
-    small = np.diag([width / 2, height / 2, 1.0])
-    small[:2, 2] = (width - 1) / 2, (height - 1) / 2
-    whole = np.linalg.inv(small) @ np.vstack([matrix, [0, 0, 1]]) @ large
-    theta = torch.from_numpy(whole[:2]).to(picture)[None]
-    grid = F.affine_grid(theta, [1, 1, *size], align_corners=False)
-    colours, alpha = picture[:, :COLOURS], picture[:, COLOURS:]
-    return torch.cat(
-        [
-            F.grid_sample(colours, grid, padding_mode="border", align_corners=False),
-            F.grid_sample(alpha, grid, padding_mode="zeros", align_corners=False),
-        ],
-        1,
-    )
+    scale = float(matrix[0, 0])
+    assert scale > 0 and np.allclose(matrix[:, :2], scale * np.eye(2))
+    along = [(size[1], picture.shape[3], float(matrix[0, 2])), (size[0], picture.shape[2], float(matrix[1, 2]))]  # fmt: skip
+    (x, x_clear), (y, y_clear) = (_weights(*one, scale) for one in along)
+    x, y, x_clear, y_clear = (torch.from_numpy(w).to(picture) for w in (x, y, x_clear, y_clear))
+    colours = y @ picture[:, :COLOURS] @ x.T
+    matte = y_clear @ picture[:, COLOURS:] @ x_clear.T
+    crisp = float(np.clip(1 / (scale * _SOFT), 1, _CRISP))
+    return torch.cat([colours, ((matte - 0.5) * crisp + 0.5).clamp(0, 1)], 1)
+
+
+def _weights(count: int, inside: int, shift: float, scale: float) -> tuple[Array, Array]:
+    """How much of each of `inside` pixels of the view is in each of `count` pixels, (count, inside) float32, along one axis.
+
+    Twice: where the view's border goes on for ever, and where there is nothing around it.
+    """
+    at = scale * np.arange(count) + shift
+    wide = max(1.0, scale)
+    pixels = np.floor(at - 2 * wide).astype(int)[:, None] + np.arange(1, int(np.ceil(4 * wide)) + 1)
+    shares = _cubic((at[:, None] - pixels) / wide)
+    shares /= shares.sum(1, keepdims=True)
+    rows = np.broadcast_to(np.arange(count)[:, None], pixels.shape)
+    kept, clear = np.zeros((2, count, inside), np.float32)
+    np.add.at(kept, (rows, pixels.clip(0, inside - 1)), shares)
+    there = (pixels >= 0) & (pixels < inside)
+    clear[rows[there], pixels[there]] = shares[there]
+    return kept, clear
+
+
+def _cubic(x: Array) -> Array:
+    """The weight of a pixel that far away (Keys 1981, a = -1/2)."""
+    x = np.abs(x)
+    inner = (1.5 * x - 2.5) * x * x + 1
+    outer = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.asarray(np.where(x <= 1, inner, np.where(x < 2, outer, 0.0)))
