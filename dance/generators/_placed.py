@@ -21,9 +21,11 @@ def placed(picture: Tensor, matrix: Array, size: Size) -> Tensor:
     """
     scale = float(matrix[0, 0])
     assert scale > 0 and np.allclose(matrix[:, :2], scale * np.eye(2))
-    along = [(size[1], picture.shape[3], float(matrix[0, 2])), (size[0], picture.shape[2], float(matrix[1, 2]))]  # fmt: skip
-    (x, x_clear), (y, y_clear) = (_weights(*one, scale) for one in along)
-    x, y, x_clear, y_clear = (torch.from_numpy(w).to(picture) for w in (x, y, x_clear, y_clear))
+    across = _weights(size[1], picture.shape[3], float(matrix[0, 2]), scale)
+    down = _weights(size[0], picture.shape[2], float(matrix[1, 2]), scale)
+    (x, x_clear), (y, y_clear) = (
+        [torch.from_numpy(w).to(picture) for w in one] for one in (across, down)
+    )
     colours = y @ picture[:, :COLOURS] @ x.T
     matte = y_clear @ picture[:, COLOURS:] @ x_clear.T
     crisp = float(np.clip(1 / (scale * _SOFT), 1, _CRISP))
