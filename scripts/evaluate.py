@@ -219,14 +219,17 @@ def run_singles(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders of scripts/train.py, or files of weights")],
     pairs: Annotated[int, typer.Option(help="at most so many pairs, spread over all that nobody has learnt from")] = singles.PAIRS,
     clips: Annotated[int, typer.Option(help="at most so many clips, likewise; 0: no flicker")] = singles.CLIPS,
+    avatar: Annotated[bool, typer.Option(help="also the avatar, which takes most of the time")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:  # fmt: skip
     """Generators of single pictures on people they never learnt from, beside copying, the puppet and the avatar."""
     with console.exit_codes():
         console.log_to_stderr(quiet=False)
+        drawers = (singles.PUPPET, singles.AVATAR)[: 1 + avatar]
         rows, facts = singles.compare(
-            data, runs, results / "singles.png", pairs=pairs, clips=clips, device=_device(device)
-        )
+            data, runs, results / "singles.png",
+            pairs=pairs, clips=clips, drawers=drawers, device=_device(device),
+        )  # fmt: skip
         _show(rows, results, "singles", facts)
 
 

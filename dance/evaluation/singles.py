@@ -1,6 +1,7 @@
 """Generators that draw from a single picture on people and poses they have never learnt from, beside three baselines.
 
     python scripts/evaluate.py singles DATA RESULTS RUN...
+    python scripts/evaluate.py singles DATA RESULTS RUN... --pairs 16 --clips 2 --no-avatar     a quick look
 
 DATA is an album with mattes (scripts/make_synthetic.py), RUN a folder of scripts/train.py or a file of weights;
 RESULTS gets singles.md, singles.json and singles.png. All systems draw the same pairs through the pipeline's own
@@ -85,11 +86,12 @@ def compare(
     *,
     pairs: int = PAIRS,
     clips: int = CLIPS,
+    drawers: Sequence[str] = (PUPPET, AVATAR),
     device: str = "cpu",
 ) -> tuple[list[Row], Row]:
     """A row for every run and baseline, and the facts they depend on; writes the contact sheet.
 
-    pairs, clips: at most so many, spread over all there are.
+    pairs, clips: at most so many, spread over all there are.  drawers: generators without training to compare with.
     Raises InputError for an album without mattes, for what is no run or weights of a single-picture generator, and
     where a run has learnt from all people of the album.
     """
@@ -103,7 +105,7 @@ def compare(
     still = [pick for pick in picks if not strangers.is_clip(album, pick)] or moving
     chosen, danced = spread(still, pairs), spread(moving, clips)
     log.info("%s: %d pairs of %d people, %d clips", data, len(chosen), people(chosen), len(danced))
-    systems = [*baselines(device), *systems]
+    systems = [*baselines(drawers, device), *systems]
     measures, rows = drawn(album, systems, chosen)
     calm, unmoved = moved(album, systems, danced)
     names = [one.name for one in systems if one.name not in _NOT_SHOWN]
@@ -272,11 +274,9 @@ def _key(pick: Pick) -> tuple[int, tuple[int, ...], int | None]:
     return pick.person, tuple(pick.shots), pick.target
 
 
-def baselines(device: str) -> list[System]:
-    """What is compared with; none of it has learnt anything."""
-    drawing = [
-        System(name, build_generator(Plugin(name=name), device)) for name in (PUPPET, AVATAR)
-    ]
+def baselines(drawers: Sequence[str], device: str) -> list[System]:
+    """What is compared with: both copies, and generators that learn nothing."""
+    drawing = [System(name, build_generator(Plugin(name=name), device)) for name in drawers]
     return [System(COPY, Copy()), System(MOVED, Copy(moved=True)), *drawing]
 
 
@@ -324,10 +324,10 @@ def table(systems: Sequence[System], measures: Mapping[str, Mapping[str, float]]
                 "beats copying": f"no: {', '.join(lost)}" if lost else "yes",
                 "beats it moved in": ", ".join(beaten) or "nothing",
             }
-            steadied = [key for key in (FLICKER, WARPING) if not np.isnan(own[key + STEADIED])]
-            calm = [k for k in steadied if own[k + STEADIED] <= measures[PUPPET][k + STEADIED]]
-            if steadied:
-                verdicts["no more than the puppet in"] = ", ".join(calm) or "nothing"
+            if PUPPET in measures and not np.isnan(own[FLICKER + STEADIED]):
+                limits = measures[PUPPET]
+                calm = [k for k in (FLICKER, WARPING) if own[k + STEADIED] <= limits[k + STEADIED]]
+                verdicts[f"no more than the {PUPPET} in"] = ", ".join(calm) or "nothing"
         rows.append({"system": one.name, **own, **verdicts, **one.told})
     return rows
 
