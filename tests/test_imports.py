@@ -40,7 +40,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"sources", "synthetic"}),
     frozenset({"pipeline", "training"}),
     frozenset({"prepare"}),
-    frozenset({"cluster", "convert", "evaluation", "release", "web"}),
+    frozenset({"cluster", "convert", "evaluation", "explore", "release", "web"}),
 )
 # Layers alone would allow these.
 FORBIDDEN = {

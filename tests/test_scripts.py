@@ -11,6 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from dance import plugins
+from dance.config import check
 from dance.types import InputError
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -299,3 +301,48 @@ def test_the_synthetic_command_orders_what_is_asked_and_refuses_in_one_line(
     assert asked["order"] == synthetic.make.Order(pairs=3, clips=2, size=128, frames=32, seed=5)
     assert asked["workers"] == 1 and asked["output"] == out
     assert "2 shards, 128x128" in done.stdout
+
+
+def test_the_explore_commands_ask_for_what_was_said_and_list_what_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, asked = load("explore"), []
+
+    def make(name: str, person: Path, output: Path, **rest: object) -> list[Path]:
+        asked.append((name, person.name, output.name, rest))
+        return [output / "a.png", output / "b.png"]
+
+    monkeypatch.setattr(script.explore, "make", make)
+    commands = [command.name for command in script.app.registered_commands]
+    assert set(commands) == set(plugins.names("dance.explore"))
+    for name in commands:
+        done = call(
+            script, name, "me.jpg", "out", "--pose", "a.png", "--pose", "b.mp4", "--frames", 2
+        )
+        assert done.exit_code == 0, done.output
+        assert done.stdout.split() == [str(Path("out") / file) for file in ("a.png", "b.png")]
+        assert asked[-1][:3] == (name, "me.jpg", "out")
+        assert asked[-1][3]["poses"] == [Path("a.png"), Path("b.mp4")]
+        assert asked[-1][3]["frames"] == 2 and asked[-1][3]["weights"] is None
+        config = plugins.load("dance.explore", name).Config
+        # What the command does not say is what the plug-in would choose.
+        assert check(config, asked[-1][3]["options"], name) == config()
+    call(script, "nted", "me.jpg", "out", "--other", "you.jpg", "--garment", "hair", "--quiet")
+    assert asked[-1][3]["other"] == Path("you.jpg")
+    assert asked[-1][3]["options"]["garment"] == "hair"
+    call(script, "dense_transfer", "me.jpg", "out", "--atlas", "atlas.png", "--overwrite")
+    assert asked[-1][3]["options"] == {"atlas": Path("atlas.png")} and asked[-1][3]["overwrite"]
+
+
+def test_the_explore_command_refuses_in_one_line(tmp_path: Path) -> None:
+    script, photo = load("explore"), tmp_path / "photo.jpg"
+    photo.write_bytes(b"no photo")
+    out = tmp_path / "out"
+    assert "there is no such file" in refusal(call(script, "pg2", tmp_path / "no.jpg", out))
+    assert "garment = 'hat'" in refusal(call(script, "nted", photo, out, "--garment", "hat"))
+    (out / "mine").mkdir(parents=True)
+    assert "is not empty" in refusal(call(script, "xing", photo, out))
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"none")
+    said = refusal(call(script, "xing", photo, tmp_path / "new", "--weights", weights))
+    assert "w.safetensors" in said and not (tmp_path / "new").exists()

@@ -180,13 +180,18 @@ class Renderer(nn.Module):
 
     def drawn(self, looks: Tensor, wanted: Tensor, pose: Tensor, where: Tensor) -> Tensor:
         """The same from features (B or 1, C, h, w) of `self.looks`, which a person has once for all poses."""
-        x = looks.expand(len(where), -1, -1, -1)
-        for warp in self.warps:
-            x = warp(x, where)
+        x = self.moved(looks, where)[-1]
         x = torch.cat([x, self.layout(torch.cat([wanted, pose], 1))], 1)
         x = self.decoder(self.blocks(x))
         colours = x[:, :COLOURS].tanh()
         return torch.cat([colours, x[:, COLOURS:].sigmoid()], 1) if self.alpha else colours
+
+    def moved(self, looks: Tensor, where: Tensor) -> list[Tensor]:
+        """The features (B or 1, C, h, w), and what each warping block in turn makes of them, (B, C, h, w)."""
+        found = [looks.expand(len(where), -1, -1, -1)]
+        for warp in self.warps:
+            found.append(warp(found[-1], where))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

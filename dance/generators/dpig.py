@@ -269,6 +269,14 @@ class Networks(nn.Module):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Coders:
+    """The networks that make codes of poses and of noise; drawing needs none of them. See `Networks`."""
+
+    pose: PoseCoder
+    samplers: nn.ModuleDict
+
+
 def body(a: Architecture) -> Networks:
     """The networks with the published initial weights."""
     made = Networks(a)
@@ -277,7 +285,7 @@ def body(a: Architecture) -> Networks:
 
 
 def sample(
-    networks: Networks, part: str, count: int, random: torch.Generator, *, spread: float = 0.2
+    networks: Networks | Coders, part: str, count: int, random: torch.Generator, *, spread: float = 0.2
 ) -> Tensor:
     """Codes (count, n) of foreground, background or pose drawn at random, `spread` being the noise's deviation.
 
@@ -411,8 +419,9 @@ class DPIG:
         runtime: Literal["torch", "openvino"] = "torch",
     ) -> None:
         self.architecture = architecture
-        # The other networks make codes; drawing needs none of them.
-        self.network = trained.appearance.eval()
+        trained.eval()
+        self.network = trained.appearance
+        self.coders = Coders(trained.pose, trained.samplers)
         self.device = device
         joined = _Joined(trained.appearance)
         self._draw: Callable[[Tensor], Tensor] = joined

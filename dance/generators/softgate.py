@@ -189,11 +189,15 @@ class SoftGated:
         self.device = device
         self.given = given
 
-    def encode(self, person: Person) -> Code:
-        """The person's best view and its parsing, cut out for the network."""
+    def encode(self, person: Person, labels: Array | None = None) -> Code:
+        """The person's best view and its parsing, cut out for the network.
+
+        labels: that parsing, (H, W) uint8; else it is read or made.
+        """
         a = self.architecture
         seen = single.study(person, a.frame, self.device, alone=a.alpha)
-        labels = parsed(person) if self.given is None else parsing.read(self.given, person.size)
+        if labels is None:
+            labels = parsed(person) if self.given is None else parsing.read(self.given, person.size)
         shares = [
             single.framed(person, a.frame, (labels == number).astype(np.float32))
             for number in range(1, nets.LABELS)
