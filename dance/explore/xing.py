@@ -2,7 +2,8 @@
 
 candidates_N.png of the N-th pose. Above: the given picture, the wanted pose, the result; which candidate is seen
 most where (a colour each); how far the given picture itself is seen. Below: every candidate of the picture's stream,
-under each its share from 0 (grey) to 1 (bright), then those of the poses' stream.
+under each where it is seen, from not at all (grey) to alone (bright), and its share of the person; then those of the
+poses' stream.
 """
 
 from __future__ import annotations
@@ -54,12 +55,13 @@ def _sheet(made: xing.Painted, given: Tensor, sticks: Array) -> Array:
         whole = torch.cat([whole, made.matte], 1)
     result = pictures.levels(whole)
     shares, size = made.shares[0], result.shape[:2]
+    amounts = _amounts(made)
     top = [
         Cell("given", pictures.levels(given)),
         Cell("wanted pose", sticks),
         Cell("result", result),
         Cell("seen most", pictures.regions(shares.argmax(0), (size[0], size[1]))),
-        Cell(_share("the given one", shares[-1]), pictures.heat(shares[-1], result, top=1.0)),
+        Cell(f"the given one {amounts[-1]:.0%}", pictures.heat(shares[-1], result, top=1.0)),
     ]
     each = (len(shares) - 1) // 2
     rows = [top]
@@ -68,7 +70,7 @@ def _sheet(made: xing.Painted, given: Tensor, sticks: Array) -> Array:
         rows.append(list(_candidates(made, numbers, stream)))
         rows.append(
             [
-                Cell(_share("share", shares[n]), pictures.heat(shares[n], result, top=1.0))
+                Cell(f"share {amounts[n]:.0%}", pictures.heat(shares[n], result, top=1.0))
                 for n in numbers
             ]
         )
@@ -80,5 +82,8 @@ def _candidates(made: xing.Painted, numbers: range, stream: str) -> Iterator[Cel
         yield Cell(f"{stream} {n - numbers.start + 1}", pictures.levels(made.candidates[:, n]))
 
 
-def _share(words: str, share: Tensor) -> str:
-    return f"{words} {float(share.mean()):.0%}"
+def _amounts(made: xing.Painted) -> list[float]:
+    """How much of the person, else of the whole picture, each candidate makes up."""
+    where = torch.ones_like(made.picture[:, :1]) if made.matte is None else made.matte
+    found: list[float] = ((made.shares * where).sum((0, 2, 3)) / where.sum()).tolist()
+    return found
