@@ -19,7 +19,7 @@ from dance.types import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DEFAULT = CONFIGS / "video" / "puppet.yaml"
-PRESET = CONFIGS / "train" / "edn_cpu.yaml"
+PRESETS = CONFIGS / "train"
 
 
 def main(
@@ -28,7 +28,7 @@ def main(
     source: Annotated[Path, typer.Option(help="the person or a trained run; the demo's unless said")] = demo.SOURCE,
     config_file: Annotated[Path, typer.Option("--config", help="a YAML file of configs/video")] = DEFAULT,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change one setting; may be repeated")] = None,
-    preset: Annotated[Path, typer.Option(help="a YAML file of configs/train, for the row edn")] = PRESET,
+    preset: Annotated[Path | None, typer.Option(help="a YAML file of configs/train, for the row of its generator; its NAME_cpu.yaml unless said")] = None,
     runtime: Annotated[Path | None, typer.Option(help="a Python that has mediapipe 0.10.21, to compare with")] = None,
     make_runtime: Annotated[Path | None, typer.Option(help="make that Python's environment in this folder, once")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="how often each timing is taken; medians are shown")] = 3,
@@ -45,7 +45,7 @@ def main(
             runtime = mediapipe_runtime.make(make_runtime)
         options = config.load(pipeline.VideoConfig, config_file, settings or [])
         options = pipeline.for_source(options, source)
-        subject = speed.Subject(clip, source, options, preset, rounds, runtime)
+        subject = speed.Subject(clip, source, options, PRESETS, preset, rounds, runtime)
         facts: report.Row = {
             "clip": clip.name,
             "source": source.name,

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from dance import pipeline, render, video
 from dance.devices import choose_device, cores_for_stages
-from dance.evaluation import mediapipe_runtime, speed_learnt, speed_surface
+from dance.evaluation import mediapipe_runtime, speed_learnt, speed_singles, speed_surface
 from dance.evaluation.memory import peak_memory
 from dance.evaluation.report import Row, measured
 from dance.finish import compose, face, steady
@@ -39,15 +39,21 @@ SHORT, LONG = 300, 3000
 class Subject:
     """What is measured: a driver, a source person, a config, and how often each timing is repeated.
 
-    preset: a YAML file of configs/train, whose networks and steps of training are timed.
+    presets: the folder configs/train, whose NAME_cpu.yaml say what networks and steps of training are timed.
+    preset: one to take instead.
     """
 
     driver: Path
     source: Path
     config: VideoConfig
-    preset: Path
+    presets: Path
+    preset: Path | None = None
     rounds: int = 3
     runtime: Path | None = None
+
+    def preset_of(self, name: str) -> Path:
+        """The preset of the recipe of that name."""
+        return self.preset or self.presets / f"{name}_cpu.yaml"
 
     def at(self, height: int) -> VideoConfig:
         """The config with the result at that height."""
@@ -282,8 +288,14 @@ def peak_of_run(config: VideoConfig, driver: Path, source: Path, output: Path) -
 
 def edn_rows(subject: Subject) -> list[Row]:
     """A learnt generator's networks with both runtimes, and a step of its training."""
-    drawing = speed_learnt.drawing_rows(subject.preset, subject.source, rounds=subject.rounds)
-    return drawing + speed_learnt.training_rows(subject.preset)
+    preset = subject.preset_of("edn")
+    drawing = speed_learnt.drawing_rows(preset, subject.source, rounds=subject.rounds)
+    return drawing + speed_learnt.training_rows(preset)
+
+
+def single_rows(name: str, subject: Subject) -> list[Row]:
+    """A generator that draws anybody: its networks by all ways, and steps of its training."""
+    return speed_singles.rows(name, subject.preset_of(name), rounds=subject.rounds)
 
 
 def surface_rows(subject: Subject) -> list[Row]:
@@ -300,6 +312,7 @@ ROWS: dict[str, Callable[[Subject], list[Row]]] = {
     "stages": stage_rows,
     "edn": edn_rows,
     "surface": surface_rows,
+    **{name: partial(single_rows, name) for name in speed_singles.NAMES},
 }
 
 

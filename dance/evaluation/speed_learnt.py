@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import statistics
-import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dance import config, dataset, networks, plugins, sources
-from dance.evaluation.memory import peak_memory
+from dance.evaluation import timing
 from dance.evaluation.report import Row, measured
+from dance.evaluation.timing import Trained
 from dance.generators import edn
 from dance.geometry import Reach
 from dance.training import loop
 from dance.training.recipes import edn as recipe
-from dance.types import InputError, Size, Track
+from dance.types import InputError, Recipe, Track
 
-CALLS, STEPS, WARM = 10, 6, 2
-DIFFERENCE = 1.0  # of 255 levels, on average: what the runtimes may draw apart
-NOT_MEASURED = "not measured"
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What steps of training took: milliseconds a step, pictures learnt from a second, bytes at most.
-
-    memory, gpu_memory: None where they cannot be measured.
-    """
-
-    stage: str
-    size: Size
-    device: str
-    batch: int
-    step: float
-    pictures: float
-    memory: int | None
-    gpu_memory: int | None
+CALLS = 10
 
 
 def drawing_rows(preset: Path, source: Path, *, rounds: int) -> list[Row]:
@@ -57,56 +33,24 @@ def drawing_rows(preset: Path, source: Path, *, rounds: int) -> list[Row]:
     parameters = sum(p.numel() for p in found.parameters())
     of = "fresh weights" if not source.is_dir() else "trained"
     what = f"{width}x{height}, {of}, {torch.get_num_threads()} threads"
-    rows = [
-        measured(f"edn: parameters of what draws, {width}x{height}", parameters / 1e6, "million")
-    ]
-    inputs = _inputs(architecture)
     eager = _drawer(architecture, found.generator, found.face)
+    quick: Drawer | str
     try:
         quick = _drawer(architecture, *_compiled(architecture, found))
     except InputError:
-        alone = statistics.median(_milliseconds(eager, inputs) for _ in range(rounds))
-        return [
-            *rows,
-            measured(f"edn: networks of a picture, torch, {what}", alone, "ms"),
-            measured("edn: networks of a picture, OpenVINO (not installed)", NOT_MEASURED, "ms"),
-        ]
-    slow_ms, quick_ms = [], []
-    for _ in range(rounds):
-        slow_ms.append(_milliseconds(eager, inputs))
-        quick_ms.append(_milliseconds(quick, inputs))
-    apart = [
-        float((eager(*x).clamp(-1, 1) - quick(*x).clamp(-1, 1)).abs().mean()) * 127.5
-        for x in inputs
-    ]
-    difference = statistics.fmean(apart)
+        quick = "not installed"
     return [
-        *rows,
-        measured(f"edn: networks of a picture, torch, {what}", statistics.median(slow_ms), "ms"),
-        measured(f"edn: networks of a picture, OpenVINO, {what}", statistics.median(quick_ms), "ms"),
-        measured("edn: torch / OpenVINO", statistics.median(slow_ms) / statistics.median(quick_ms), "x"),
-        measured(
-            "edn: the runtimes' pictures apart, mean", difference, "of 255",
-            f"<= {DIFFERENCE:g}", difference <= DIFFERENCE,
-        ),
-    ]  # fmt: skip
+        measured(f"edn: parameters of what draws, {width}x{height}", parameters / 1e6, "million"),
+        *timing.runtime_rows(edn.NAME, what, eager, quick, _inputs(architecture), rounds=rounds),
+    ]
 
 
 def training_rows(preset: Path) -> list[Row]:
     """A step of training in its longest stage, on made-up pictures already in memory, in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = pool.submit(trained, preset).result()
-    height, width = found.size
-    what = f"{found.stage} stage, {width}x{height}, batch {found.batch}, {found.device}"
-    return [
-        measured(f"edn: a training step, {what}", found.step, "ms"),
-        measured("edn: pictures learnt from", found.pictures, "a second"),
-        measured("edn: peak memory of training", _mebibytes(found.memory), "MiB"),
-        measured("edn: peak GPU memory of training", _mebibytes(found.gpu_memory), "MiB"),
-    ]
+    return timing.training_rows(edn.NAME, trained, preset)
 
 
-def trained(preset: Path) -> Trained:
+def trained(preset: Path) -> list[Trained]:
     """Takes some steps of the preset's training and says what they took."""
     wanted, options = _preset(preset)
     if wanted.threads:
@@ -115,7 +59,7 @@ def trained(preset: Path) -> Trained:
     options = options.model_copy(update={"shares": recipe.Shares(coarse=0, fine=1, face=1)})
     accelerator = loop.make_accelerator(wanted)
     footage = _footage(options)
-    teacher = recipe.build(options, footage, accelerator)
+    teacher: Recipe = plugins.load(loop.RECIPES, edn.NAME).build(options, footage, accelerator)
     teacher.begin(0.0, teacher.generator)
     height, width = size = recipe.architecture(options, footage).size
     there = accelerator.device
@@ -125,19 +69,7 @@ def trained(preset: Path) -> Trained:
         for name, channels in planes.items()
     }
     batch["face"] = torch.full((wanted.batch, 2, 4), -1, device=there)
-    cuda = there.type == "cuda"
-    for i in range(WARM + STEPS):
-        if i == WARM:
-            began = time.perf_counter()
-        # The losses are told as numbers: every step has ended when it returns.
-        teacher.step(batch)
-    seconds = (time.perf_counter() - began) / STEPS
-    return Trained(
-        teacher.stage, size, torch.cuda.get_device_name(there) if cuda else there.type,
-        wanted.batch, 1000 * seconds, 2 * wanted.batch / seconds,
-        None if sys.platform == "win32" else peak_memory(),
-        torch.cuda.max_memory_allocated(there) if cuda else None,
-    )  # fmt: skip
+    return [timing.steps(teacher, batch, size, there, wanted.batch)]
 
 
 def _preset(path: Path) -> tuple[loop.TrainConfig, recipe.Config]:
@@ -210,18 +142,3 @@ def _inputs(a: edn.Architecture) -> list[tuple[Tensor, Tensor]]:
         before = torch.rand(1, 3, *a.size, generator=generator) * 2 - 1
         found.append((labels, before))
     return found
-
-
-def _milliseconds(draw: Drawer, inputs: list[tuple[Tensor, Tensor]]) -> float:
-    """The median of one call's time; the first is not counted."""
-    draw(*inputs[0])
-    taken = []
-    for x in inputs:
-        began = time.perf_counter()
-        draw(*x)
-        taken.append(time.perf_counter() - began)
-    return 1000 * statistics.median(taken)
-
-
-def _mebibytes(count: int | None) -> float | str:
-    return NOT_MEASURED if count is None else count / 2**20

@@ -62,8 +62,8 @@ def test_results_from_a_video_are_no_worse(
 
 
 def test_every_stage_of_the_demo_takes_some_time() -> None:
-    preset = Path(__file__).parents[2] / "configs" / "train" / "edn_cpu.yaml"
-    subject = speed.Subject(demo.DRIVER, demo.SOURCE, load(VideoConfig), preset, rounds=1)
+    presets = Path(__file__).parents[2] / "configs" / "train"
+    subject = speed.Subject(demo.DRIVER, demo.SOURCE, load(VideoConfig), presets, rounds=1)
     rows = speed.stage_rows(subject) + speed.render_rows(subject)
     assert all(row["value"] > 0 for row in rows)  # type: ignore[operator]
 

@@ -3,6 +3,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from dance.pipeline import VideoConfig
 def subject(make_clip: Callable[..., Path]) -> speed.Subject:
     clip = make_clip("clip.mp4", 10)
     return speed.Subject(
-        clip, clip, load(VideoConfig), Path("none.yaml"), rounds=3, runtime=Path("python")
+        clip, clip, load(VideoConfig), Path("presets"), rounds=3, runtime=Path("python")
     )
 
 
@@ -143,3 +144,23 @@ def test_peak_memory_is_that_of_the_largest_moment_of_this_process() -> None:
     before, after = map(int, done.stdout.split())
     # Somewhat loose: Linux keeps the figure in parts, one a core, and adds them up only now and then.
     assert after - before == pytest.approx(200 * 2**20, rel=0.1)
+
+
+def test_a_row_takes_its_own_preset_unless_another_is_given(
+    subject: speed.Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def rows(name: str, preset: Path, *, rounds: int) -> list[speed.Row]:
+        taken.append((name, preset, rounds))
+        return []
+
+    monkeypatch.setattr(speed.speed_singles, "rows", rows)
+    for name in ("nted", "xing"):
+        speed.ROWS[name](subject)
+    speed.ROWS["pg2"](replace(subject, preset=Path("mine.yaml")))
+    presets = Path("presets")
+    assert taken == [
+        ("nted", presets / "nted_cpu.yaml", 3), ("xing", presets / "xing_cpu.yaml", 3),
+        ("pg2", Path("mine.yaml"), 3),
+    ]  # fmt: skip

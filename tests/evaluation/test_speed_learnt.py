@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from dance import networks
-from dance.evaluation import speed_learnt
+from dance.evaluation import speed_learnt, timing
+from dance.evaluation.report import Row
 from dance.generators import edn
 from dance.types import InputError
 
@@ -36,7 +37,7 @@ def preset(tmp_path: Path) -> Path:
     return path
 
 
-def row(rows: list[speed_learnt.Row], start: str) -> speed_learnt.Row:
+def row(rows: list[Row], start: str) -> Row:
     [found] = [row for row in rows if str(row["what"]).startswith(start)]
     return found
 
@@ -86,7 +87,7 @@ def test_a_trained_run_is_timed_with_its_own_weights(preset: Path, tmp_path: Pat
 
 def test_steps_of_training_are_timed_at_the_presets_size_and_batch(preset: Path) -> None:
     with torch.random.fork_rng(devices=[]):
-        found = speed_learnt.trained(preset)
+        [found] = speed_learnt.trained(preset)
     assert (found.stage, found.size, found.device, found.batch) == ("fine", (64, 96), "cpu", 3)
     assert found.pictures == pytest.approx(6 * 1000 / found.step)
     assert found.gpu_memory is None
@@ -100,10 +101,10 @@ def test_what_was_not_measured_is_said(preset: Path, monkeypatch: pytest.MonkeyP
 
         def __exit__(self, *exc: object) -> None: ...
         def submit(self, job: object, preset: Path) -> object:
-            found = speed_learnt.Trained("fine", (64, 96), "cpu", 1, 20.0, 100.0, 2**21, None)
-            return type("Done", (), {"result": lambda self: found})()
+            found = timing.Trained("fine", (64, 96), "cpu", 1, 20.0, 100.0, 2**21, None)
+            return type("Done", (), {"result": lambda self: [found]})()
 
-    monkeypatch.setattr(speed_learnt, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(timing, "ProcessPoolExecutor", Pool)
     rows = speed_learnt.training_rows(preset)
     assert row(rows, "edn: a training step, fine stage, 96x64, batch 1, cpu")["value"] == 20
     assert row(rows, "edn: peak memory")["value"] == 2
