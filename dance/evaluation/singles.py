@@ -3,8 +3,8 @@
     python scripts/evaluate.py singles DATA RESULTS RUN...
     python scripts/evaluate.py singles DATA RESULTS RUN... --pairs 16 --clips 2 --no-avatar     a quick look
 
-DATA is an album with mattes (scripts/make_synthetic.py), RUN a folder of scripts/train.py or a file of weights;
-RESULTS gets singles.md, singles.json and singles.png. All systems draw the same pairs through the pipeline's own
+DATA is an album with mattes (scripts/make_synthetic.py), RUN a folder of scripts/train.py or a file of weights such
+as those that come with the project; RESULTS gets singles.md, singles.json and singles.png. All systems draw the same pairs through the pipeline's own
 generators: SSIM and PSNR of the person region, the drawn matte's IoU with the true one, and where the album has
 clips how much they flicker, as drawn and as the pipeline steadies them. Baselines: the source copied as it lies in
 the frame, the puppet, the avatar; and, harder to beat, the source moved and scaled to the pose (`nearest.fit`).
@@ -172,10 +172,14 @@ def open_systems(paths: Sequence[Path], device: str) -> list[System]:
 
     Raises InputError for what is neither, or has not learnt from an album.
     """
-    folders = [path for path in paths if path.suffix != ".safetensors"]
-    runs = {one.run.folder: one for one in trained.open_runs(folders)} if folders else {}
     if not paths:
         raise InputError("give one or more runs or files of weights")
+    folders = [path for path in paths if path.suffix != ".safetensors"]
+    runs = {one.run.folder: one for one in trained.open_runs(folders)} if folders else {}
+    files = [path.resolve() for path in paths if path not in runs]
+    twice = next((file for i, file in enumerate(files) if file in files[:i]), None)
+    if twice is not None:
+        raise InputError(f"{twice}: is given twice; weights have one row")
     named = [runs[path].run.folder.resolve().name if path in runs else path.stem for path in paths]
     taken = {COPY, MOVED, PUPPET, AVATAR}
     systems = []
@@ -252,7 +256,7 @@ def unseen(album: Album, systems: Sequence[System]) -> list[Pick]:
     for one in systems:
         if one.learnt is None:
             continue
-        told, before = one.learnt, left
+        told = one.learnt
         share = _PRESET if told.held_out is None else told.held_out
         if told.sha256 in (None, album.facts.sha256):
             kept = {_key(pick) for pick in album.picks(share)[1]}
@@ -262,7 +266,7 @@ def unseen(album: Album, systems: Sequence[System]) -> list[Pick]:
                 log.warning("%s: is not told whose people it has learnt from; they may be these", one.name)  # fmt: skip
             elif told.seed == seed:
                 left = [pick for pick in left if albums.is_held(pick.person, share)]
-        if before and not left:
+        if not left:
             raise InputError(
                 f"{album.folder}: {one.name} has learnt from all of these people, or others held out others; "
                 "give an album of people made with another seed"

@@ -391,6 +391,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert "has no generator.safetensors" in refusal(folder, out, run)
     assert "no trained run" in refusal(folder, out, tmp_path / "none")
     assert "given twice" in refusal(folder, out, run, run)
+    silent = save_weights(tmp_path / "silent.safetensors")
+    assert "given twice" in refusal(folder, out, silent, silent)
     assert "at least 1" in refusal(folder, out, run, "--pairs", 0)
     assert "--device" in refusal(folder, out, run, "--device", "abacus")
     bare = small_albums.views(tmp_path / "bare", mattes=False)
