@@ -4,10 +4,11 @@
     python scripts/evaluate.py singles DATA RESULTS RUN... --pairs 16 --clips 2 --no-avatar     a quick look
 
 DATA is an album with mattes (scripts/make_synthetic.py), RUN a folder of scripts/train.py or a file of weights such
-as those that come with the project; RESULTS gets singles.md, singles.json and singles.png. All systems draw the same pairs through the pipeline's own
-generators: SSIM and PSNR of the person region, the drawn matte's IoU with the true one, and where the album has
-clips how much they flicker, as drawn and as the pipeline steadies them. Baselines: the source copied as it lies in
-the frame, the puppet, the avatar; and, harder to beat, the source moved and scaled to the pose (`nearest.fit`).
+as those that come with the project; RESULTS gets singles.md, singles.json and singles.png. All systems draw the
+same pairs through the pipeline's own generators: SSIM and PSNR of the person region, the drawn matte's IoU with the
+true one, and where the album has clips how much they flicker, as drawn and as the pipeline steadies them. Baselines:
+the source copied as it lies in the frame, the puppet, the avatar; and, harder to beat, the source moved and scaled
+to the pose (`nearest.fit`).
 What is drawn, and what region means, is said in `strangers`.
 
 Of the album a run has learnt from, its held-out people are drawn; of another all of them.
