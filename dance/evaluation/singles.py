@@ -113,7 +113,9 @@ def compare(
     sheet.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(contact_sheet(names, rows)).save(sheet)
     facts = _facts(album, systems, chosen, danced, unmoved)
-    return table(systems, {name: measures[name] | calm[name] for name in measures}), facts
+    if danced:
+        measures = {name: measures[name] | calm[name] for name in measures}
+    return table(systems, measures), facts
 
 
 def drawn(
@@ -329,7 +331,7 @@ def table(systems: Sequence[System], measures: Mapping[str, Mapping[str, float]]
                 "beats copying": f"no: {', '.join(lost)}" if lost else "yes",
                 "beats it moved in": ", ".join(beaten) or "nothing",
             }
-            if PUPPET in measures and not np.isnan(own[FLICKER + STEADIED]):
+            if PUPPET in measures and FLICKER in own:
                 limits = measures[PUPPET]
                 calm = [k for k in (FLICKER, WARPING) if own[k + STEADIED] <= limits[k + STEADIED]]
                 verdicts[f"no more than the {PUPPET} in"] = ", ".join(calm) or "nothing"
