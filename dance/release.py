@@ -137,7 +137,7 @@ def _licence(facts: Mapping[str, Any], run: Path) -> str:
     captured = any(Path(asset["path"]).parts[0] == "motion" for asset in assets)
     return (
         f"{_OWN_LICENCE}. Taught with computer-made people alone, rendered from parts under: {'; '.join(terms)}."
-        + (f" {_MOCAP}" if captured else "")
+        + (f" {_MOCAP}" if captured and _MOCAP not in "".join(terms) else "")
     )
 
 
