@@ -30,11 +30,12 @@ class Cell(NamedTuple):
     picture: Array
 
 
-def sheet(rows: Sequence[Sequence[Cell]], *, width: int = _WIDTH) -> Array:
-    """The rows of pictures below each other; shorter rows end in grey."""
+def sheet(rows: Sequence[Sequence[Cell | None]], *, width: int = _WIDTH) -> Array:
+    """The rows of pictures below each other; grey where there is none, and at the end of shorter rows."""
     columns = max(len(row) for row in rows)
-    blank = Cell("", np.full_like(rows[0][0].picture, 128))
-    cells = [cell for row in rows for cell in (*row, *[blank] * (columns - len(row)))]
+    size = next(cell.picture.shape for row in rows for cell in row if cell is not None)
+    blank = Cell("", np.full(size, 128, np.uint8))
+    cells = [cell or blank for row in rows for cell in (*row, *[None] * (columns - len(row)))]
     return sheets.contact_sheet(
         [cell.picture for cell in cells], columns, width=width, labels=[c.label for c in cells]
     )

@@ -43,14 +43,14 @@ def explore(
 ) -> dict[str, Array]:
     """The atlases and a sheet; see the module. Raises InputError for an atlas that cannot be read."""
     frame = generator.architecture.frame
-    code = generator.encode(subject.person)
-    texture = code.texture
-    painted = None
+    whole = None
     if config.atlas is not None:
         side = generator.architecture.inpainting.side
         whole = dense_transfer.read_atlas(config.atlas, side).to(generator.device)
-        painted = replace(code, texture=replace(texture, whole=whole))
-    rows: list[list[Cell]] = []
+    code = generator.encode(subject.person)
+    texture = code.texture
+    painted = None if whole is None else replace(code, texture=replace(texture, whole=whole))
+    rows: list[list[Cell | None]] = []
     matrices = single.windows(code.seen, frame, subject.poses)
     for pose, matrix in zip(subject.poses, matrices, strict=True):
         rows += _rows(generator, code, painted, pose, matrix)
@@ -69,11 +69,11 @@ def _rows(
     painted: dense_transfer.Code | None,
     pose: Pose,
     matrix: Array,
-) -> list[list[Cell]]:
+) -> list[list[Cell | None]]:
     wanted = generator.surface(code, pose, matrix)
     made = generator.synthesise(code, wanted)
     drawn = pictures.levels(made.picture)
-    row = [
+    row: list[Cell | None] = [
         Cell("given", pictures.levels(code.seen.picture)),
         Cell("its surface", surface(code.surface)),
         Cell("wanted surface", surface(wanted)),
@@ -88,9 +88,11 @@ def _rows(
     return [
         row,
         [
-            Cell("painted: on it", pictures.levels(again.warped)),
-            Cell("painted: blended", anew),
+            *(None, None),
             Cell("difference x 2", pictures.difference(drawn, anew)),
+            Cell("painted: on it", pictures.levels(again.warped)),
+            None,
+            Cell("painted: blended", anew),
         ],
     ]
 
