@@ -19,12 +19,13 @@ from typer.testing import CliRunner, Result
 
 from dance import dataset, takes
 from dance.evaluation import singles, strangers
+from dance.evaluation.pairs import Truth
 from dance.evaluation.singles import COPY, MOVED, Learnt, System
 from dance.evaluation.strangers import MEASURES, Scene
 from dance.generators import pg2
 from dance.training import album as albums
 from dance.training.album import Album, Pick
-from dance.types import Array, Drawn, InputError, Person, Pose, Size
+from dance.types import Array, Drawn, InputError, Layer, Person, Pose, Size
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 
@@ -154,6 +155,11 @@ def test_iou_is_what_both_have_over_what_either_has(album: Album) -> None:
     part = replace(layer, alpha=layer.alpha * half)
     expected = (scene.mattes[0] & half).sum() / scene.mattes[0].sum()
     assert strangers.measure(scene, part)["iou"] == pytest.approx(expected)
+    everywhere = replace(layer, alpha=np.maximum(layer.alpha, 0.6))
+    share = scene.mattes[0].mean()
+    assert strangers.measure(scene, everywhere)["iou"] == pytest.approx(share)
+    thin = replace(layer, alpha=np.maximum(layer.alpha, 0.4))
+    assert strangers.measure(scene, thin)["iou"] == 1
     nothing = replace(layer, alpha=np.zeros_like(layer.alpha))
     assert strangers.measure(scene, nothing)["iou"] == 0
     without = strangers.measure(scene, replace(layer, alpha=None))
@@ -189,6 +195,35 @@ def test_the_truth_is_calm_and_what_flashes_is_not(dancing: Path) -> None:
     still = [replace(layer, rgb=calm[0].rgb, alpha=calm[0].alpha) for layer in calm]
     assert strangers.warping(scene, still) == 0
     assert strangers.warping(scene, flashes) > 1.5 * strangers.warping(scene, calm)
+
+
+def test_change_counts_where_the_person_is_and_where_they_were(dancing: Path) -> None:
+    scene = clip_of(dancing)
+    empty = scene.truths[0].rgb * 0
+    # In the left half at first, in the right half then; the lower rows are nobody's.
+    left = np.zeros(empty.shape[:2], bool)
+    left[:20, :16] = True
+    truths = [Truth(empty, empty, where) for where in (left, left[:, ::-1])]
+    scene = replace(scene, truths=truths, mattes=np.stack([left, left[:, ::-1]]))
+    for rows, columns, expected in ((slice(20), slice(16), 15), (slice(20, None), slice(None), 0)):
+        lit = empty.copy()
+        lit[rows, columns] = 30
+        layers = [
+            Layer(rgb, None, moment) for rgb, moment in zip((lit, empty), scene.track, strict=False)
+        ]
+        assert strangers.flicker(scene, layers) == pytest.approx(expected)
+
+
+def test_what_flickers_is_calmer_once_steadied(dancing: Path) -> None:
+    scene = clip_of(dancing)
+    still = replace(
+        scene, truths=[scene.truths[0]] * 5, mattes=scene.mattes[[0] * 5],
+        track=replace(scene.track, poses=[scene.track.poses[0]] * 5),
+    )  # fmt: skip
+    layers = still.layers(Told(still, flash=12))
+    steadied = list(strangers.steadied(layers))
+    assert len(steadied) == 5
+    assert 0 < strangers.flicker(still, steadied) < 0.9 * strangers.flicker(still, layers)
 
 
 def test_a_clip_is_drawn_over_one_place_with_the_memory_carried_along(dancing: Path) -> None:
