@@ -31,7 +31,7 @@ from dance.training.album import LABELS, MATTE, SURFACE, Facts, Pick, Shot
 from dance.types import Array, InputError, Physique, Pose, Recipe, Size
 
 NAMES = ("dense_transfer", "dpig", "nted", "pg2", "softgate", "xing")
-CALLS = 3
+CALLS = 2
 _SLACK = (
     1.1  # ours over the plain reading at most: where both are the same, timings differ by as much
 )
@@ -83,17 +83,12 @@ def drawing_rows(name: str, *, rounds: int, **changes: object) -> list[Row]:
     if made.once is not None:
         taken = timing.in_turns({"once": made.once}, [()] * CALLS, rounds)["once"]
         found.append(measured(f"{name}: once for a person, torch, {what}", taken, "ms"))
-    quick = _compiled(made)
     found += timing.runtime_rows(
-        name, what, made.drawn, quick, [(made.shown,)] * CALLS, rounds=rounds
-    )
-    calls = {"ours": partial(made.drawn, made.shown), "plain": partial(read, *made.given)}
-    taken_by = timing.in_turns(calls, [()] * CALLS, rounds)
-    ratio = taken_by["ours"] / taken_by["plain"]
+        name, what, made.drawn, _compiled(made), [(made.shown,)] * CALLS, rounds=rounds,
+        plain=partial(read, *made.given),
+    )  # fmt: skip
     return [
         *found,
-        measured(f"{name}: read plainly, torch, {what}", taken_by["plain"], "ms"),
-        measured(f"{name}: ours / read plainly", ratio, "x", f"<= {_SLACK:g}", ratio <= _SLACK),
         *attention_rows(name, made, read),
         measured(f"{name}: networks of a picture, GPU, bf16, compiled", _on_gpu(made), "ms"),
     ]

@@ -20,6 +20,7 @@ from dance.types import Recipe, Size
 
 STEPS, WARM = 6, 2
 DIFFERENCE = 1.0  # of 255 levels, on average: what the runtimes may draw apart
+SLACK = 1.1  # ours over a plain reading at most: where both are the same, timings differ by as much
 NOT_MEASURED = "not measured"
 
 Draw = Callable[..., Tensor]
@@ -66,27 +67,42 @@ def in_turns(
 
 
 def runtime_rows(
-    name: str, what: str, eager: Draw, quick: Draw | str, inputs: Inputs, *, rounds: int
+    name: str,
+    what: str,
+    eager: Draw,
+    quick: Draw | str,
+    inputs: Inputs,
+    *,
+    rounds: int,
+    plain: Callable[[], Tensor] | None = None,
 ) -> list[Row]:
     """A picture's networks by torch and by OpenVINO, taken in turns, and how far apart their pictures are.
 
-    quick: why there is none, where it is text.
+    quick: why there is none, where it is text.  plain: the same picture by a plain reading of the networks, to compare with.
     """
-    label = f"{name}: networks of a picture"
+    calls: dict[str, Callable[..., object]] = {"torch": eager}
+    if not isinstance(quick, str):
+        calls["OpenVINO"] = quick
+    if plain is not None:
+        calls["read plainly, torch"] = lambda *_: plain()
+    found = in_turns(calls, inputs, rounds)
+    rows = [
+        measured(f"{name}: networks of a picture, {how}, {what}", taken, "ms")
+        for how, taken in found.items()
+    ]
+    if plain is not None:
+        ratio = found["torch"] / found["read plainly, torch"]
+        rows.append(measured(f"{name}: torch / read plainly", ratio, "x", f"<= {SLACK:g}", ratio <= SLACK))  # fmt: skip
     if isinstance(quick, str):
-        alone = in_turns({"torch": eager}, inputs, rounds)["torch"]
-        return [
-            measured(f"{label}, torch, {what}", alone, "ms"),
-            measured(f"{label}, OpenVINO ({quick})", NOT_MEASURED, "ms"),
-        ]
-    found = in_turns({"torch": eager, "OpenVINO": quick}, inputs, rounds)
+        missing = f"{name}: networks of a picture, OpenVINO ({quick})"
+        return [*rows, measured(missing, NOT_MEASURED, "ms")]
     apart = [
         float((eager(*x).clamp(-1, 1) - quick(*x).clamp(-1, 1)).abs().mean()) * 127.5
         for x in inputs
     ]
     difference = statistics.fmean(apart)
     return [
-        *(measured(f"{label}, {runtime}, {what}", taken, "ms") for runtime, taken in found.items()),
+        *rows,
         measured(f"{name}: torch / OpenVINO", found["torch"] / found["OpenVINO"], "x"),
         measured(
             f"{name}: the runtimes' pictures apart, mean", difference, "of 255",

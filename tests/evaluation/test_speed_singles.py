@@ -65,9 +65,13 @@ def test_a_generator_has_rows_for_both_runtimes_and_the_plain_reading(
     assert row(rows, f"{name}: the runtimes' pictures apart")["met"] is True
     taken = [
         row(rows, f"{name}: {what}")["value"]
-        for what in ("networks of a picture, torch", "networks of a picture, OpenVINO", "read plainly")
+        for what in (f"networks of a picture, {how}" for how in ("torch", "OpenVINO", "read plainly"))
     ]  # fmt: skip
     assert all(isinstance(value, float) and value > 0 for value in taken)
+    assert row(rows, f"{name}: torch / read plainly")["value"] == pytest.approx(
+        taken[0] / taken[2],
+        rel=0.05,  # type: ignore[operator]
+    )
     once = [r for r in rows if "once for a person" in str(r["what"])]
     assert len(once) == (name not in ("xing", "pg2"))
 
