@@ -115,9 +115,17 @@ def _lettering(words: str, letters: int) -> Array:
     return ink
 
 
-def discs(xy: Array, score: Array, size: Size, radius: float) -> Array:
-    """One map per joint (J, H, W) float32: 1 within `radius` pixels of the joint, else 0; empty for unseen joints."""
-    return (_squared_distances(xy, size) <= radius * radius).astype(np.float32) * _shown(score)
+def discs(xy: Array, score: Array, size: Size, radius: float, edge: float = 0.0) -> Array:
+    """One map per joint (J, H, W) float32: 1 within `radius` pixels of the joint, else 0; empty for unseen joints.
+
+    edge: over so many pixels, half of them within the radius, it falls from 1 to 0.
+    """
+    apart = _squared_distances(xy, size)
+    if edge:
+        inside = np.clip(0.5 + (radius - np.sqrt(apart)) / edge, 0, 1)
+    else:
+        inside = apart <= radius * radius
+    return inside.astype(np.float32) * _shown(score)
 
 
 def gaussians(xy: Array, score: Array, size: Size, sigma: float) -> Array:

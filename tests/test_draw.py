@@ -108,6 +108,11 @@ def test_discs_are_one_within_the_radius_and_empty_for_unseen_joints() -> None:
     assert not maps[1].any()
 
 
+def test_discs_with_an_edge_fall_off_evenly_about_their_radius() -> None:
+    maps = draw.discs(np.array([[10.0, 5.0]]), np.ones(1), (12, 20), 3.0, 4.0)
+    np.testing.assert_allclose(maps[0, 5, 10:17], [1, 1, 0.75, 0.5, 0.25, 0, 0], atol=1e-6)
+
+
 def test_gaussians_peak_at_the_joint_and_fall_as_they_should() -> None:
     maps = draw.gaussians(np.array([[10.0, 5.0]]), np.ones(1), (12, 20), 3.0)
     assert maps.dtype == np.float32

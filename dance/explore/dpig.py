@@ -101,7 +101,7 @@ def posed(generator: dpig.DPIG, code: Tensor) -> tuple[Array, Array]:
 def drawn(generator: dpig.DPIG, appearance: Tensor, xy: Array, score: Array) -> Array:
     """The picture (H, W, 3) uint8 of a code (1, embedding) in a pose (18, 2)."""
     a = generator.architecture
-    discs = nets.discs(xy[None], score[None], a.frame.size, a.radius).to(generator.device)
+    discs = nets.discs(xy[None], score[None], a.frame.size, a.radius, a.edge).to(generator.device)
     return pictures.levels(nets.with_matte(generator.network.decode(appearance, discs)))
 
 

@@ -31,7 +31,7 @@ def explore(generator: pg2.PG2, subject: Subject, config: Config) -> dict[str, A
     matrices = single.windows(seen, a.frame, subject.poses)
     for pose, matrix in zip(subject.poses, matrices, strict=True):
         joints = single.in_frame([pose], [matrix])
-        wanted = nets.discs(*joints, a.frame.size, a.radius).to(generator.device)
+        wanted = nets.discs(*joints, a.frame.size, a.radius, a.edge).to(generator.device)
         coarse, refined = (
             pictures.levels(nets.with_matte(made))
             for made in generator.network(seen.picture, wanted)

@@ -207,9 +207,14 @@ def flat(x: Tensor) -> Tensor:
     return x.movedim(1, -1).flatten(1)
 
 
-def discs(xy: Array, score: Array, size: Size, radius: float) -> Tensor:
-    """Poses (T, 18, 2) in pixels as the networks are shown them, (T, 18, H, W) float32: 1 in each joint's disc, else -1."""
-    drawn = [draw.discs(places, seen, size, radius) for places, seen in zip(xy, score, strict=True)]
+def discs(xy: Array, score: Array, size: Size, radius: float, edge: float = 0.0) -> Tensor:
+    """Poses (T, 18, 2) in pixels as the networks are shown them, (T, 18, H, W) float32: 1 in each joint's disc, else -1.
+
+    edge: of the discs, see `draw.discs`; published: hard ones, 0.
+    """
+    drawn = [
+        draw.discs(places, seen, size, radius, edge) for places, seen in zip(xy, score, strict=True)
+    ]
     return torch.from_numpy(2 * np.stack(drawn).astype(np.float32) - 1)
 
 

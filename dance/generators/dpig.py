@@ -53,6 +53,7 @@ class Architecture(Options):
     hidden: int = Field(512, ge=1, description="width of the fully connected networks")
     background_hidden: int = Field(256, ge=1, description="the same, of the background's sampler")
     radius: float = Field(4.0, gt=0, description="of the joints' discs, in pixels")
+    edge: float = Field(0.0, ge=0, description="pixels over which discs fall off; published: 0")
     mask_radius: float = Field(
         6.0, gt=0, description="of the body's mask about its limbs, in pixels"
     )
@@ -285,7 +286,12 @@ def body(a: Architecture) -> Networks:
 
 
 def sample(
-    networks: Networks | Coders, part: str, count: int, random: torch.Generator, *, spread: float = 0.2
+    networks: Networks | Coders,
+    part: str,
+    count: int,
+    random: torch.Generator,
+    *,
+    spread: float = 0.2,
 ) -> Tensor:
     """Codes (count, n) of foreground, background or pose drawn at random, `spread` being the noise's deviation.
 
@@ -442,7 +448,7 @@ class DPIG:
         spread = self.network.spread(code.embedding)
 
         def drawn(xy: Array, score: Array) -> Tensor:
-            wanted = nets.discs(xy, score, a.frame.size, a.radius).to(self.device)
+            wanted = nets.discs(xy, score, a.frame.size, a.radius, a.edge).to(self.device)
             parts = [self._draw(torch.cat([spread, one], 1)) for one in torch.split(wanted, 1)]
             return nets.with_matte(torch.cat(parts))
 

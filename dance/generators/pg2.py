@@ -43,6 +43,7 @@ class Architecture(Options):
         4, ge=0, description="of these, how many are handed over on the way up"
     )
     radius: float = Field(4.0, gt=0, description="of the joints' discs, in pixels")
+    edge: float = Field(0.0, ge=0, description="pixels over which discs fall off; published: 0")
     alpha: bool = Field(False, description="draw a matte too; then the person is shown on grey")
 
     @model_validator(mode="after")
@@ -222,7 +223,7 @@ class PG2:
 
         def drawn(xy: Array, score: Array) -> Tensor:
             a = self.architecture
-            wanted = nets.discs(xy, score, a.frame.size, a.radius).to(self.device)
+            wanted = nets.discs(xy, score, a.frame.size, a.radius, a.edge).to(self.device)
             picture = code.seen.picture
             parts = [self._draw(torch.cat([picture, one], 1)) for one in torch.split(wanted, 1)]
             return torch.cat(parts)

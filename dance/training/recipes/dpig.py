@@ -112,7 +112,7 @@ class _Told:
         at = dpig.places(a, xy[None], score[None])
         vector = joint_maps.to_vector(xy, score, size).astype(np.float32).reshape(-1)
         told = {"mask": at.mask[0], "boxes": at.boxes[0], "visible": at.visible[0]}
-        maps = nets.discs(xy[None], score[None], size, a.radius)[0]
+        maps = nets.discs(xy[None], score[None], size, a.radius, a.edge)[0]
         return {key: value.numpy() for key, value in told.items()} | {"vector": vector, "maps": maps.numpy()}  # fmt: skip
 
 
@@ -307,7 +307,7 @@ class DPIG:
         vectors = coder(batch["target_vector"]).detach().float().cpu().numpy()
         poses = [joint_maps.from_vector(v.reshape(-1, 3), a.frame.size) for v in vectors]
         xy, score = (np.stack(values) for values in zip(*poses, strict=True))
-        return nets.discs(xy, score, a.frame.size, a.radius).to(batch["target_maps"])
+        return nets.discs(xy, score, a.frame.size, a.radius, a.edge).to(batch["target_maps"])
 
     @staticmethod
     def _drawn(generator: dpig.Networks, code: Tensor, maps: Tensor) -> Tensor:

@@ -88,13 +88,14 @@ class _Told:
     """The wanted pose's discs and mask; it can be sent to another process."""
 
     radius: float
+    edge: float
     mask_radius: float
 
     def __call__(self, name: str, pose: Pose, size: Size) -> dict[str, Array]:
         if name == "source":
             return {}
         xy, score = joint_maps.joints(pose)
-        maps = nets.discs(xy[None], score[None], size, self.radius)[0].numpy()
+        maps = nets.discs(xy[None], score[None], size, self.radius, self.edge)[0].numpy()
         mask = joint_maps.body_mask(xy, score, size, self.mask_radius)
         return {"maps": maps, "mask": mask[None].astype("float32")}
 
@@ -104,7 +105,7 @@ def pairs(config: Config, album: Album, *, seed: int, held_out: float) -> People
     a = config.generator
     return People(
         album, a.frame, seed=seed, held_out=held_out, sampling=config.sampling, alone=a.alpha,
-        told=_Told(a.radius, config.mask_radius),
+        told=_Told(a.radius, a.edge, config.mask_radius),
     )  # fmt: skip
 
 
