@@ -40,7 +40,10 @@ def run_nted(
     steps: Annotated[int, typer.Option(help="of that search")] = 200,
     weights: Weights = None, device: Device = "auto", overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """What each texture is gathered from and where it goes; with --other, a garment of theirs on PERSON."""
+    """What each texture is gathered from and where it goes; with --other, a garment of theirs on PERSON.
+
+    Makes textures_1.png and so on, one for each pose, and garment.png.
+    """
     options = {"textures": textures, "garment": garment, "vgg": vgg, "steps": steps}
     _make("nted", options, person, output, other, poses, frames, weights, device, overwrite, quiet)
 
@@ -54,7 +57,10 @@ def run_dpig(
     spread: Annotated[float, typer.Option(help="deviation of the noise that codes are made from")] = 0.2,
     weights: Weights = None, device: Device = "auto", overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Foregrounds, backgrounds and poses at random; with --other, from one person to the other, and clothes exchanged."""
+    """Foregrounds, backgrounds and poses at random; with --other, from one person to the other, and clothes exchanged.
+
+    Makes samples.png, interpolation.png and .mp4 (to the second pose, else to the other's own), clothes.png.
+    """
     options = {"samples": samples, "steps": steps, "seed": seed, "spread": spread}
     _make("dpig", options, person, output, other, poses, frames, weights, device, overwrite, quiet)
 
@@ -65,7 +71,10 @@ def run_dense_transfer(
     atlas: Annotated[Path | None, typer.Option(help="draw with this atlas too: atlas.png of an earlier run, painted")] = None,
     weights: Weights = None, device: Device = "auto", overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """The atlas of PERSON's surface, as seen and made whole, to paint and give back; and what is drawn with it."""
+    """The atlas of PERSON's surface, as seen and made whole, to paint and give back; and what is drawn with it.
+
+    Makes atlas.png, which is to be painted, atlas_seen.png, charts.png, which says where each part is, and drawn.png.
+    """
     _make("dense_transfer", {"atlas": atlas}, person, output, None, poses, frames, weights, device, overwrite, quiet)  # fmt: skip
 
 
@@ -74,7 +83,10 @@ def run_xing(
     person: Who, output: Folder, poses: Poses = None, frames: Frames = 4,
     weights: Weights = None, device: Device = "auto", overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """The candidates of both streams, where each is seen, and the picture they add up to."""
+    """The candidates of both streams, where each is seen, and the picture they add up to.
+
+    Makes candidates_1.png and so on, one for each pose.
+    """
     _make("xing", {}, person, output, None, poses, frames, weights, device, overwrite, quiet)
 
 
@@ -83,7 +95,10 @@ def run_pg2(
     person: Who, output: Folder, poses: Poses = None, frames: Frames = 4,
     weights: Weights = None, device: Device = "auto", overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """The coarse picture, the refined one, and their difference."""
+    """The coarse picture, the refined one, and their difference.
+
+    Makes stages.png.
+    """
     _make("pg2", {}, person, output, None, poses, frames, weights, device, overwrite, quiet)
 
 
@@ -93,7 +108,10 @@ def run_softgate(
     parsing: Annotated[Path | None, typer.Option(help="PERSON's parsing: parsing.png of an earlier run, corrected")] = None,
     weights: Weights = None, device: Device = "auto", overwrite: Overwrite = False, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """PERSON's parsing and the one predicted for the pose, how the picture is warped into it, and the gates."""
+    """PERSON's parsing and the one predicted for the pose, how the picture is warped into it, and the gates.
+
+    Makes parsing.png, which may be corrected, and steps.png.
+    """
     _make("softgate", {"parsing": parsing}, person, output, None, poses, frames, weights, device, overwrite, quiet)  # fmt: skip
 
 

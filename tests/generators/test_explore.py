@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from dance.explore._subject import Subject
 from dance.generators import _single as single
 from dance.generators import dense_transfer, dpig, nted, pg2, softgate, xing
 from dance.surface import parsing
+from dance.training import losses, nted_swap
 from dance.types import Array, Frame, Generator, InputError, Person, Pose, View
 
 NAMES = plugins.names("dance.explore")
@@ -225,6 +227,31 @@ def test_ones_own_garment_changes_nothing_and_anothers_does(
     assert (cell(alone, 1, 4) == 128).all()
     assert np.array_equal(cell(both, 1, 3), cell(both, 1, 1))
     assert not np.array_equal(cell(both, 1, 3), cell(both, 1, 0))
+
+
+@pytest.mark.usefixtures("as_fitted")
+def test_with_features_it_is_searched_how_far_each_texture_is_exchanged(
+    fitted_person: Person, other: Person, dance: list[Pose], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = nted.untrained()
+    textured(generator.network)
+    generator.network.requires_grad_(False)
+    small = losses.VGG19((2, 2, 3, 4, 4)).requires_grad_(False)
+    monkeypatch.setattr(texture_sheets.losses, "vgg19", lambda path, device: small)
+    found, swap = [], nted_swap.swap
+
+    def kept(*args: Any, **options: Any) -> nted_swap.Swap:
+        found.append(swap(*args, **options))
+        return found[-1]
+
+    monkeypatch.setattr(texture_sheets.nted_swap, "swap", kept)
+    monkeypatch.setattr(
+        texture_sheets.nted_swap, "guess", lambda mine, *rest: torch.full((1, mine.shape[1]), 0.5)
+    )
+    config = texture_sheets.Config(vgg=Path("vgg.safetensors"), steps=3)
+    texture_sheets.explore(generator, Subject(fitted_person, dance[1:2], other), config)
+    (one,) = found
+    assert any((coefficients != 0.5).any() for coefficients in one.coefficients)
 
 
 @pytest.mark.usefixtures("as_fitted")
