@@ -142,7 +142,7 @@ def _garment(
                 Cell("the other", its),
                 Cell("its place", pictures.heat(swap.region[0, 0], own, top=1.0)),
                 Cell(f"{config.garment} of the other", mixed),
-                Cell(f"difference x 2 ({exchanged:.0%})", pictures.difference(own, mixed)),
+                Cell(f"difference x 2; {exchanged:.0%} exchanged", pictures.difference(own, mixed)),
             ]
         )
     return pictures.sheet(rows)
