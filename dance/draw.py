@@ -121,11 +121,10 @@ def discs(xy: Array, score: Array, size: Size, radius: float, edge: float = 0.0)
     edge: over so many pixels, half of them within the radius, it falls from 1 to 0.
     """
     apart = _squared_distances(xy, size)
-    if edge:
-        inside = np.clip(0.5 + (radius - np.sqrt(apart)) / edge, 0, 1)
-    else:
-        inside = apart <= radius * radius
-    return inside.astype(np.float32) * _shown(score)
+    if not edge:
+        return np.asarray((apart <= radius * radius) * _shown(score), np.float32)
+    inside = np.clip(0.5 + (radius - np.sqrt(apart)) / edge, 0, 1)
+    return np.asarray(inside * _shown(score), np.float32)
 
 
 def gaussians(xy: Array, score: Array, size: Size, sigma: float) -> Array:

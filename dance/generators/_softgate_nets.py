@@ -34,9 +34,9 @@ _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Residual(nn.Module):
     """Two 3x3 convolutions whose result is added to what came in."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, norm: bool = True) -> None:
         super().__init__()
-        self.inner = branch(width)
+        self.inner = branch(width, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         inner: Tensor = self.inner(x)
@@ -50,9 +50,9 @@ class Warp(nn.Module):
     movements would do harm, or more than is there.
     """
 
-    def __init__(self, width: int, gate: Gate) -> None:
+    def __init__(self, width: int, gate: Gate, *, norm: bool = True) -> None:
         super().__init__()
-        self.gate = branch(width) if gate == "soft" else None
+        self.gate = branch(width, norm=norm) if gate == "soft" else None
 
     def forward(self, x: Tensor, where: Tensor) -> Tensor:
         brought = x if self.gate is None else self.gate(x)
@@ -150,7 +150,8 @@ class Renderer(nn.Module):
 
     forward(picture (B, 3, H, W) in [-1, 1], parsing (B, 20, H, W) of it, wanted (B, 20, H, W), pose (B, 18, H, W),
     where (B, h, w, 2) of the coarsest features) -> (B, 3, H, W) in [-1, 1], with alpha a matte in [0, 1] fourth.
-    warps: warping blocks; published with the gate 6, without it 1.
+    warps: warping blocks; published with the gate 6, without it 1.  norm: of features, as published; without it
+    colours stay what they are, where a normed network has to learn to make them anew.
     """
 
     def __init__(
@@ -161,15 +162,17 @@ class Renderer(nn.Module):
         blocks: int = 9,
         warps: int = 6,
         gate: Gate = "soft",
+        norm: bool = True,
         alpha: bool = False,
     ) -> None:
         super().__init__()
         deep = width << downs
-        self.looks = encoder(COLOURS + LABELS, width, downs)
-        self.layout = encoder(LABELS + JOINTS, width, downs)
-        self.warps = nn.ModuleList(Warp(deep, gate) for _ in range(warps))
-        self.blocks = nn.Sequential(*(Residual(2 * deep) for _ in range(blocks)))
-        self.decoder = decoder(2 * deep, COLOURS + alpha, downs)
+        self.looks = encoder(COLOURS + LABELS, width, downs, norm=norm)
+        self.layout = encoder(LABELS + JOINTS, width, downs, norm=norm)
+        self.warps = nn.ModuleList(Warp(deep, gate, norm=norm) for _ in range(warps))
+        self.blocks = nn.Sequential(*(Residual(2 * deep, norm=norm) for _ in range(blocks)))
+        self.decoder = decoder(2 * deep, COLOURS + alpha, downs, norm=norm)
+        self.norm = norm
         self.alpha = alpha
 
     def forward(
@@ -229,31 +232,30 @@ class SoftGate(nn.Module):
         return Synthesis(picture, wanted, moved)
 
 
-def encoder(channels: int, width: int, downs: int) -> nn.Sequential:
+def encoder(channels: int, width: int, downs: int, *, norm: bool = True) -> nn.Sequential:
     """(B, channels, H, W) -> (B, width 2^downs, H / 2^downs, W / 2^downs)."""
-    layers = [_layer(_same(channels, width, 7), width)]
+    layers = [_layer(_same(channels, width, 7), width, norm)]
     for i in range(downs):
         conv = nn.Conv2d(width << i, width << (i + 1), 3, stride=2, padding=1)
-        layers.append(_layer(conv, width << (i + 1)))
+        layers.append(_layer(conv, width << (i + 1), norm))
     return nn.Sequential(*layers)
 
 
-def decoder(width: int, output: int, ups: int) -> nn.Sequential:
+def decoder(width: int, output: int, ups: int, *, norm: bool = True) -> nn.Sequential:
     """(B, width, h, w) -> (B, output, h 2^ups, w 2^ups), unbounded; every step up halves the width."""
     layers: list[nn.Module] = []
     for i in range(ups):
         conv = nn.ConvTranspose2d(
             width >> i, width >> (i + 1), 3, stride=2, padding=1, output_padding=1
         )
-        layers.append(_layer(conv, width >> (i + 1)))
+        layers.append(_layer(conv, width >> (i + 1), norm))
     return nn.Sequential(*layers, _same(width >> ups, output, 7))
 
 
-def branch(width: int) -> nn.Sequential:
-    """Two convolutions, each normed; only the first is followed by an activation."""
-    return nn.Sequential(
-        _layer(_same(width, width, 3), width), _same(width, width, 3), _norm(width)
-    )
+def branch(width: int, *, norm: bool = True) -> nn.Sequential:
+    """Two convolutions, each normed if at all; only the first is followed by an activation."""
+    first = _layer(_same(width, width, 3), width, norm)
+    return nn.Sequential(first, _same(width, width, 3), _norm(width, norm))
 
 
 def one_hot(labels: Tensor) -> Tensor:
@@ -262,11 +264,26 @@ def one_hot(labels: Tensor) -> Tensor:
 
 
 def initialise(network: nn.Module) -> None:
-    """Initial weights as pix2pixHD's: convolutions N(0, 0.02); matchers start where nothing moves."""
+    """Initial weights as pix2pixHD's: convolutions N(0, 0.02); matchers start where nothing moves.
+
+    Where nothing norms features, weights that keep them as large as they came.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
     for module in network.modules():
+        if isinstance(module, Renderer) and not module.norm:
+            for conv in module.modules():
+                if isinstance(conv, nn.Conv2d):
+                    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+                elif isinstance(conv, nn.ConvTranspose2d):
+                    # Of a stride of 2 every place is reached by a quarter of the kernel.
+                    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+                    conv.weight.data *= 2
+            # What is drawn begins near grey, where the tangent is steep.
+            last = module.decoder[-1]
+            assert isinstance(last, nn.Conv2d)
+            last.weight.data *= 0.1
         if isinstance(module, Matcher):
             for part in (module.affine, module.plate):
                 for conv in part.modules():
@@ -278,13 +295,13 @@ def initialise(network: nn.Module) -> None:
                 part.regression.linear.bias.data.copy_(theta)
 
 
-def _layer(conv: nn.Module, width: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv=conv, norm=_norm(width), act=nn.ReLU(inplace=True)))
+def _layer(conv: nn.Module, width: int, norm: bool) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(conv=conv, norm=_norm(width, norm), act=nn.ReLU(inplace=True)))
 
 
 def _same(channels: int, width: int, kernel: int) -> nn.Conv2d:
     return nn.Conv2d(channels, width, kernel, padding=kernel // 2, padding_mode="reflect")
 
 
-def _norm(width: int) -> nn.Module:
-    return nn.InstanceNorm2d(width, affine=True)
+def _norm(width: int, norm: bool) -> nn.Module:
+    return nn.InstanceNorm2d(width, affine=True) if norm else nn.Identity()

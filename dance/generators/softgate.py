@@ -51,6 +51,7 @@ class Architecture(Options):
 
     variant: `fixed` has the paper's gates; `published` is the authors' last code, where features are added to where
     they belong as they are, and where the parser ends in a hyperbolic tangent, which leaves no label sure.
+    norm: the renderer's features are normed, as published; without it colours stay what they are.
     alpha: draw a matte too; then the person is shown on plain grey.
     """
 
@@ -64,6 +65,7 @@ class Architecture(Options):
     matching: Matching = Matching()
     radius: float = Field(4.0, gt=0, description="of a joint's disc in the pose maps, pixels")
     variant: Literal["published", "fixed"] = "fixed"
+    norm: bool = True
     alpha: bool = False
 
     @model_validator(mode="after")
@@ -95,7 +97,11 @@ def body(a: Architecture) -> nets.SoftGate:
             colours, side=m.side, widths=m.features, channels=m.filters, kernels=m.kernels
         ),
         nets.Renderer(
-            **size, warps=a.warps if fixed else 1, gate="soft" if fixed else "none", alpha=a.alpha
+            **size,
+            warps=a.warps if fixed else 1,
+            gate="soft" if fixed else "none",
+            norm=a.norm,
+            alpha=a.alpha,
         ),
     )
     nets.initialise(made)

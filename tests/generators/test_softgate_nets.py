@@ -48,9 +48,10 @@ def test_a_picture_a_parsing_and_a_pose_give_a_picture(alpha: bool) -> None:
     assert found.moved.affine.shape == (2, 6) and found.moved.plate.shape == (2, 18)
 
 
+@pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("gate", ["soft", "none"])
-def test_every_parameter_gets_a_gradient(gate: str) -> None:
-    made = whole(gate=gate)
+def test_every_parameter_gets_a_gradient(gate: str, norm: bool) -> None:
+    made = whole(gate=gate, norm=norm)
     found = made(torch.rand(2, 3, *SIZE), parsing().repeat(2, 1, 1, 1), torch.rand(2, 18, *SIZE))
     found.picture.square().mean().backward()
     assert [key for key, p in made.named_parameters() if p.grad is None] == []
@@ -82,6 +83,22 @@ def test_a_shut_gate_leaves_features_where_they_are() -> None:
         torch.nn.init.zeros_(parameter)
     where = match.grid(match.affine, torch.tensor([[1.0, 0, 0.5, 0, 1, 0]]), (8, 8))
     assert torch.equal(block(x, where), x)
+
+
+def test_without_norms_a_brighter_person_has_brighter_features() -> None:
+    picture, where = torch.rand(1, 3, *SIZE), match.base_points((16, 12)).view(1, 16, 12, 2)
+    for norm, apart in ((True, False), (False, True)):
+        renderer = whole(norm=norm).renderer
+        for layer in renderer.looks:
+            torch.nn.init.zeros_(layer.conv.bias)
+        # Of the picture alone: a parsing is as bright whoever it is of.
+        plain = torch.zeros(1, nets.LABELS, *SIZE)
+        dim, bright = (
+            renderer.looks(torch.cat([factor * picture, plain], 1)).mean() for factor in (1, 3)
+        )
+        assert (bright > 2 * dim).item() is apart
+        drawn = renderer(picture, plain, plain, torch.rand(1, 18, *SIZE), where)
+        assert drawn.isfinite().all() and drawn.abs().max() < 1
 
 
 def test_a_fresh_matcher_moves_hardly_anything() -> None:

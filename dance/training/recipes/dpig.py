@@ -77,6 +77,7 @@ class Config(Options):
     halved: after this share of stage I, and again after as much, the rate is halved; 0: never.
     decay_from: from this share of each stage on the rates fall to 0; published: never.
     head_start: so much more a fresh network heeds the discs of poses, see `_dcgan.head_start`; published: not, None.
+    code_start: so many times as large a fresh network's codes of looks are; beside discs of 1 the published ones are faint.
     """
 
     generator: dpig.Architecture = dpig.Architecture()
@@ -92,6 +93,7 @@ class Config(Options):
     halved: float = Field(50 / 120, ge=0, le=1)
     decay_from: float = Field(1.0, ge=0, le=1)
     head_start: float | None = Field(None, gt=0)
+    code_start: float = Field(1.0, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Config:
@@ -142,6 +144,8 @@ class DPIG:
         if config.head_start is not None:
             stem = self.generator.appearance.decoder.stem
             _dcgan.head_start(stem, joint_maps.JOINTS, config.head_start)
+        with torch.no_grad():
+            self.generator.appearance.encoder.part_code.weight *= config.code_start
         self._judge = _dcgan.Discriminator(a.frame.size, widths=config.judge, row=config.judge_row)
         _dcgan.initialise(self._judge)
         self._judge.to(accelerator.device)

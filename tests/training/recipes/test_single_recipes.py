@@ -139,6 +139,16 @@ def test_dpig_draws_a_picture_from_its_own_code_unless_told_otherwise(album: Pat
         assert taught.step(item)["colours"] == pytest.approx(wanted, rel=1e-4)
 
 
+def test_dpigs_codes_can_start_larger(album: Path) -> None:
+    item, codes = batch("dpig", album), []
+    for start in (1.0, 10.0):
+        torch.manual_seed(0)
+        networks = made("dpig", album, code_start=start).generator
+        codes.append(dpig._code(networks, item, "source"))
+    parts = networks.samplers["foreground"].first.in_features
+    torch.testing.assert_close(codes[1][:, :parts], 10 * codes[0][:, :parts])
+
+
 def test_dpigs_critics_are_clipped_and_taught_more_often(album: Path) -> None:
     taught: Any = made("dpig", album, "samplers", samplers={"critics": 3})
     count: list[str] = []
