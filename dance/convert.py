@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,7 +76,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return weights.read_tensors(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of pickles written in another way than torch's own; whether they can be read is told below.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); give a .pth checkpoint") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

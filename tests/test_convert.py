@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,16 @@ def test_a_pickle_that_would_run_code_is_refused(
     with pytest.raises(InputError, match="no whole checkpoint of nothing but tensors"):
         convert.convert("edn", path, output)
     assert not (tmp_path / "surprise").exists()
+
+
+def test_a_pickle_of_another_protocol_is_refused_without_further_words(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = tmp_path / "odd.pth"
+    path.write_bytes(pickle.dumps({"x": print}, protocol=4))
+    with pytest.raises(InputError, match="nothing but tensors"):
+        convert.read_checkpoint(path)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle at all", None])
