@@ -55,3 +55,22 @@ def test_its_config_draws_every_frame_with_given_weights(
     assert np.abs(found - found[0]).max() > 20
     learnt = video.probe(tmp_path / "out.mp4").metadata["dance_weights"]
     assert learnt == weights.sha256(untaught)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_out_of_the_box_the_person_is_drawn_in_their_colours(
+    name: str, short: Path, tmp_path: Path
+) -> None:
+    options = config.load(pipeline.VideoConfig, CONFIGS / f"{name}.yaml", ["output.height=320"])
+    extras = pipeline.Extras(save_poses=tmp_path / "track.npz")
+    pipeline.make_video(options, short, demo.SOURCE, tmp_path / "out.mp4", extras=extras)
+    puppet = config.load(pipeline.VideoConfig, None, ["output.height=320"])
+    extras = pipeline.Extras(poses=tmp_path / "track.npz")
+    pipeline.make_video(puppet, short, demo.SOURCE, tmp_path / "puppet.mp4", extras=extras)
+    empty = pipeline.read_person(puppet, demo.SOURCE, (0, 0), "cpu", on_progress=lambda p: None).plate  # fmt: skip
+    drawn, wanted = pictures(tmp_path / "out.mp4"), pictures(tmp_path / "puppet.mp4")
+    person = np.abs(wanted - empty).max(-1) > 40
+    assert 0.02 < person.mean() < 0.5
+    apart, without = (np.abs(x - wanted)[person].mean() for x in (drawn, np.broadcast_to(empty, wanted.shape)))  # fmt: skip
+    assert apart < 0.6 * without

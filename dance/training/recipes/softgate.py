@@ -80,7 +80,7 @@ class Config(Options):
 
     affine, plate: matchers taught elsewhere, such as scripts/convert_weights.py makes of published ones; they go with
     shares.matcher=0, or are taught on.
-    rate, matcher_rate: of parser and renderer, and of the matcher.
+    rate, matcher_rate: of parser and renderer, and of the matcher; parser_rate: of the parser, where it has its own.
     decay_from: from this share of each stage on they fall to 0.
     vgg: a safetensors file of VGG-19's features; without it that loss is off.
     """
@@ -96,6 +96,7 @@ class Config(Options):
     vgg: Path | None = None
     rate: float = Field(2e-4, gt=0)
     matcher_rate: float = Field(1e-3, gt=0)
+    parser_rate: float | None = Field(None, gt=0)
     decay_from: float = Field(0.5, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -224,7 +225,8 @@ class SoftGate:
         taught: dict[str, nn.Module] = {name: getattr(generator, name)}
         if name in self._judges:
             taught["judge"] = self._judges[name]
-        self._rate = config.matcher_rate if name == MATCHER else config.rate
+        own = {MATCHER: config.matcher_rate, PARSER: config.parser_rate or config.rate}
+        self._rate = own.get(name, config.rate)
         betas = (0.9, 0.999) if name == MATCHER else (0.5, 0.999)
         self._optimisers = _steps.adam(taught, self._rate, betas)
 

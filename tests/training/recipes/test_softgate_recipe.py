@@ -103,3 +103,17 @@ def test_matchers_taught_elsewhere_are_taken_over_and_stay(tmp_path: Path, album
         made(NAME, album, affine=changes["plate"])
     with pytest.raises(ConfigError, match=r"shares\.matcher = 0 needs affine and plate"):
         options(NAME, shares={"matcher": 0})
+
+
+def test_every_stage_has_its_own_rate(album: Path) -> None:
+    for changes, wanted in (
+        ({}, [0.1, 0.2, 0.1]),
+        ({"parser_rate": 0.3}, [0.3, 0.2, 0.1]),
+    ):
+        shares = {"parser": 1, "matcher": 1, "renderer": 1}
+        taught = made(NAME, album, rate=0.1, matcher_rate=0.2, shares=shares, **changes)
+        found = []
+        for share in (0.01, 0.34, 0.67):
+            taught.begin(share, taught.generator)
+            found += [group["lr"] for o in taught._optimisers.values() for group in o.param_groups][:1]  # fmt: skip
+        assert found == pytest.approx(wanted)
