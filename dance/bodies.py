@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from dance.surface import fit, stances
+from dance.surface import body, fit, stances
 from dance.surface.fit import FitOptions
-from dance.types import Generator, InputError, Person, Physique, Track
+from dance.surface.raster import rasterise
+from dance.types import Generator, InputError, Person, Physique, Track, View
 
 Report = Callable[[str], None]
 """Told in a line of every step of a fit."""
@@ -18,6 +19,9 @@ SURFACE = "surface"
 # Below this a body is a guess rather than an observation.
 _UNSURE = 0.35
 _MANY = 0.1  # share of a clip's frames that is worth a word
+# So much of a fitted body lies beside the outline where the pose is wrong, as of people seen from behind; of 14 photos
+# of people from the front 2 to 12 % did.
+_BESIDE = 0.17
 
 
 def wanted(mode: str, generator: Generator) -> bool:
@@ -71,6 +75,29 @@ def of_poses(
         return track
     _, found = fit.fit(track, options, physique=physique, on_progress=on_progress)
     return stances.attached(track, found)
+
+
+def notes_on(person: Person) -> list[str]:
+    """What a person should know of the source's fitted body: also where it is not where their outline is."""
+    assert person.physique is not None, "the source's body is fitted before"
+    found = notes("source", person.track, person.physique)
+    least = min((beside(view, person.physique) for view in person.views), default=0.0)
+    if least > _BESIDE:
+        found.append(
+            f"{least:.0%} of the source's 3-D body lies beside their outline, so the pose found in the picture is "
+            "wrong; take one that shows them from the front, or a video in which they turn"
+        )
+    return found
+
+
+def beside(view: View, physique: Physique) -> float:
+    """The share of the body's pixels, in [0, 1], where the view's matte is empty; 0 where there is no body."""
+    if view.pose.stance is None:
+        return 0.0
+    mesh = body.load()
+    points = body.vertices_of(mesh, physique, view.pose.stance)
+    drawn = rasterise(points, mesh.faces.numpy(), physique.camera, view.frame.size).face >= 0
+    return float((drawn & (view.alpha < 0.5)).sum() / max(int(drawn.sum()), 1))
 
 
 def notes(whose: str, track: Track, physique: Physique) -> list[str]:

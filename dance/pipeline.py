@@ -369,7 +369,7 @@ def retargeted(
             tell = fitting("body", on_progress)
             track, physique = bodies.of_driver(track, config.body, on_progress=tell)
             both = Bodies(physique, person.physique)
-            notes += bodies.notes("source", person.track, person.physique)
+            notes += bodies.notes_on(person)
             notes += bodies.notes("driver", track, physique)
         watched = iter(track)
     return retarget.retarget(
@@ -390,7 +390,7 @@ def embodied(
     assert person.physique is not None, "the source's body is fitted before"
     track = Track.gather(moments, person.size)
     tell = fitting("body", on_progress)
-    notes += bodies.notes("source", person.track, person.physique)
+    notes += bodies.notes_on(person)
     yield from bodies.of_poses(track, person.physique, config.body, on_progress=tell)
 
 

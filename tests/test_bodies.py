@@ -125,3 +125,16 @@ def test_a_guessed_shape_and_guessed_frames_are_told_and_sure_ones_are_not() -> 
     assert "source's body" in told and "guess" in told
     (told,) = bodies.notes("driver", track(sure=0.05), ADULT)
     assert "driver's 3-D body is a guess in 3 of 3 frames" in told
+
+
+def test_a_body_beside_its_outline_is_told_of_and_one_within_it_is_not() -> None:
+    known = person(track(), ADULT)
+    (view,) = known.views
+    assert bodies.beside(view, ADULT) == 1.0
+    (told,) = bodies.notes_on(known)
+    assert "100% of the source's 3-D body lies beside their outline" in told
+    filled = replace(view, alpha=np.ones(SIZE, np.float32))
+    assert bodies.beside(filled, ADULT) == 0.0
+    # One look that fits is enough.
+    assert bodies.notes_on(replace(known, views=[view, filled])) == []
+    assert bodies.beside(replace(view, pose=replace(view.pose, stance=None)), ADULT) == 0.0
