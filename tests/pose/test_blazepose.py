@@ -253,6 +253,42 @@ def test_the_mirrored_look_makes_left_and_right_exactly_alike() -> None:
     assert gap(one, replace(two, xy=back)) < 0.001
 
 
+class Doubtful:
+    """A landmark network that sees the person in the middle, but in mirrored crops of a side above `sure` beside it.
+
+    Pictures are ramps of `STEP` levels a pixel from left to right, which tell it the crop's side and direction.
+    """
+
+    STEP = 0.25
+
+    def __init__(self, sure: float) -> None:
+        self.sure, self.calls = sure, 0
+
+    def __call__(self, crop: Array) -> tuple[Array, ...]:
+        self.calls += 1
+        slope = float(np.diff(crop[0, 64, 96:160, 0]).mean()) * 255 / self.STEP
+        beside = slope < 0 and -slope * landmarks.SIDE > self.sure
+        raw = np.zeros((39, 5), np.float32)
+        raw[:, 0], raw[:, 1] = 188.0 if beside else 128.0, 160.0
+        raw[11:13, 1], raw[:, 3:] = 80.0, 9.0
+        heat = np.full((1, 64, 64, 39), -9.0, np.float32)
+        return raw.reshape(1, -1), heat, np.zeros((1, 117), np.float32), np.ones((1, 1), np.float32)
+
+
+def test_where_two_looks_do_not_agree_others_are_taken_until_they_do() -> None:
+    ramp = np.arange(600) * Doubtful.STEP
+    rgb = np.broadcast_to(ramp[None, :, None].astype(np.uint8), (600, 600, 3)).copy()
+    region = Region(300.0, 300.0, 400.0, 0.0)
+    clear = Doubtful(sure=500)
+    seen = landmarks.look(clear, rgb, region, mirror=True)  # type: ignore[arg-type]
+    assert seen.region == region and clear.calls == 2
+    doubtful = Doubtful(sure=360)
+    found = landmarks.look(doubtful, rgb, region, mirror=True)  # type: ignore[arg-type]
+    assert found.region.side == pytest.approx(340) and doubtful.calls == 18
+    # The person is in the middle of the smaller region as well.
+    np.testing.assert_allclose([seen.xy[:, 0], found.xy[:, 0]], 300, atol=1.0)
+
+
 def paste(canvas: Array, person: Array, left: int, top: int) -> None:
     canvas[top : top + person.shape[0], left : left + person.shape[1]] = person
 
@@ -387,6 +423,17 @@ def test_the_error_is_below_the_mediapipe_runtimes(
             (near,) = estimator(frame, near)
             errors.append(np.linalg.norm(near.xy[LIMBS] - joints[LIMBS], axis=-1) / scale)
     assert np.mean(errors) < most
+
+
+@pytest.mark.slow
+def test_somebody_seen_from_behind_stands_on_their_own_legs(shared: Path) -> None:
+    clip = shared / "footage" / "sources" / "src_turntable_floral_13s.mp4"
+    back = next(frame for frame in frames_of(clip) if frame.index == 170)
+    with closing(build(mirror=True)) as estimator:
+        (pose,) = estimator(back, None)
+    # Hips and ankles are apart, and from behind her left ones are on the left.
+    for left in (skeleton.LEFT_HIP, skeleton.LEFT_ANKLE):
+        assert pose.xy[left + 1, 0] - pose.xy[left, 0] > 0.2 * torso(pose)
 
 
 @pytest.mark.slow

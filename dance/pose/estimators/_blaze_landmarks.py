@@ -6,7 +6,7 @@ The facts (sizes, activations, refinement by heat maps, the next region) are tho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -43,7 +43,14 @@ _MIRROR = [
     *range(33, 39),
 ]
 _SHOULDERS, _HIPS = [11, 12], [23, 24]
+# Two looks at people from the front are .01 to .05 torso lengths apart, at backs with the face in profile .07 to .3.
+_AGREED = 0.06
+_TURNS, _SCALES = (0.0, -0.2, 0.2), (1.0, 0.85, 1.2)
 _HIPS_UP, _SHOULDERS_DOWN = 0.025, 0.03  # shares of the torso's length
+
+
+# Landmarks (39, 4) as x, y, z in pixels of the crop and score, world (39, 3), presence, mask.
+_Read = tuple[Array, Array, float, Array | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +118,17 @@ def crop(rgb: Array, region: Region, side: int) -> Array:
 def look(network: Network, rgb: Array, region: Region, *, mirror: bool = False) -> Landmarks:
     """The landmarks of whoever is in the region, whether or not somebody is (see `presence`).
 
-    mirror: also look at the mirrored crop and give the mean of both.
+    mirror: also look at the mirrored crop and give the mean of both; where they do not agree, regions about this one
+    are tried, and the one is taken whose looks agree best. So people seen from behind are found as they stand.
     """
-    picture = crop(rgb, region, SIDE)
-    raw, world, presence, mask = _read(network(picture))
     if mirror:
-        other = _read(network(np.ascontiguousarray(picture[:, :, ::-1])))
-        raw = (raw + _mirrored(other[0], SIDE)) / 2
-        world = (world + _mirrored(other[1], 0)) / 2
-        presence = (presence + other[2]) / 2
-        if mask is not None and other[3] is not None:
-            mask = (mask + other[3][:, ::-1]) / 2
+        looks = _both(network, rgb, region)
+        if _apart(*looks) > _AGREED:
+            tried = [(region, looks)] + [(r, _both(network, rgb, r)) for r in _about(region)]
+            region, looks = min(tried, key=lambda one: _apart(*one[1]))
+        raw, world, presence, mask = _mean(*looks)
+    else:
+        raw, world, presence, mask = _read(network(crop(rgb, region, SIDE)))
     back = geometry.invert(to_crop(region, SIDE))
     xy = geometry.transform(raw[:, :2], back)
     cos, sin = np.cos(region.angle), np.sin(region.angle)
@@ -138,7 +145,38 @@ def look(network: Network, rgb: Array, region: Region, *, mirror: bool = False) 
     )
 
 
-def _read(outputs: tuple[Array, ...]) -> tuple[Array, Array, float, Array | None]:
+def _both(network: Network, rgb: Array, region: Region) -> tuple[_Read, _Read]:
+    """What is read in the region's crop, and in the mirrored one, as if it had not been mirrored."""
+    picture = crop(rgb, region, SIDE)
+    raw, world, presence, mask = _read(network(np.ascontiguousarray(picture[:, :, ::-1])))
+    back = None if mask is None else mask[:, ::-1]
+    return _read(network(picture)), (_mirrored(raw, SIDE), _mirrored(world, 0), presence, back)
+
+
+def _mean(one: _Read, other: _Read) -> _Read:
+    mask = None if one[3] is None or other[3] is None else (one[3] + other[3]) / 2
+    return (one[0] + other[0]) / 2, (one[1] + other[1]) / 2, (one[2] + other[2]) / 2, mask
+
+
+def _apart(one: _Read, other: _Read) -> float:
+    """How far the landmarks of the body are from one another on average, in torso lengths."""
+    a, b = one[0][:_LANDMARKS, :2], other[0][:_LANDMARKS, :2]
+    torso = np.linalg.norm(sum(p[_SHOULDERS].mean(0) - p[_HIPS].mean(0) for p in (a, b)) / 2)
+    far = np.linalg.norm(a - b, axis=1)[_SHOULDERS[0] :].mean()
+    return float(far / max(torso, 1.0))
+
+
+def _about(region: Region) -> list[Region]:
+    """The region a little turned, smaller and larger."""
+    return [
+        replace(region, angle=region.angle + turn, side=region.side * scale)
+        for turn in _TURNS
+        for scale in _SCALES
+        if (turn, scale) != (0.0, 1.0)
+    ]
+
+
+def _read(outputs: tuple[Array, ...]) -> _Read:
     """Landmarks (39, 4) as x, y, z in pixels of the crop and score, world (39, 3), presence, mask."""
     # Told apart by their shapes: the lite and heavy networks have the same ones.
     by_shape = {o.shape[1:]: o[0] for o in outputs}
