@@ -85,6 +85,13 @@ def test_saved_weights_come_back_exactly(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.safetensors"]
 
 
+def test_saved_weights_may_be_read_by_whoever_may_read_other_files(tmp_path: Path) -> None:
+    plain, saved = tmp_path / "plain.txt", tmp_path / "a.safetensors"
+    plain.write_text("x")
+    weights.save_safetensors(saved, net())
+    assert saved.stat().st_mode == plain.stat().st_mode
+
+
 def test_tied_weights_are_saved(tmp_path: Path) -> None:
     model = torch.nn.Module()
     model.a = torch.nn.Linear(2, 2)
