@@ -53,8 +53,11 @@ def main(
             "load before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
             "python": platform.python_version(),
         }
-        found = [row for name in chosen for row in speed.ROWS[name](subject)]
-        report.save(found, results, "bench", facts=facts, digits=2)
+        found: list[report.Row] = []
+        for name in chosen:
+            found += speed.ROWS[name](subject)
+            # Some take minutes: what was measured stays if the next is stopped.
+            report.save(found, results, "bench", facts=facts, digits=2)
         print(report.table(found, digits=2))
         print(report.as_json(found, facts))
 
