@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from dance import bodies, picture, pipeline, sheets, video
+from dance import skeleton as sk
 from dance.devices import choose_device
 from dance.evaluation import motion, poses
 from dance.evaluation.report import Row, measured
@@ -28,6 +30,16 @@ JOINTS = slice(0, 17)
 """The joints retargeting is compared in: COCO's seventeen, hidden ones too."""
 # The bars of a fit: mean joint error, silhouette, parts.
 MOST_ERROR, LEAST_IOU, LEAST_PARTS = 0.06, 0.88, 0.80
+
+# The bone that begins at each limb joint.
+_BEGINS = {
+    sk.INDEX[f"{side}_{joint}"]: surface_body.BONES.index(f"{side}_{bone}")
+    for joint, bone in (
+        ("shoulder", "upper_arm"), ("elbow", "forearm"), ("wrist", "hand"),
+        ("hip", "thigh"), ("knee", "shin"), ("ankle", "foot"),
+    )
+    for side in ("left", "right")
+}  # fmt: skip
 
 _FIGURES = ("keypoints", "fitted", "iou", "parts", "limbs", "body")
 
@@ -57,7 +69,8 @@ class Result:
     """A row of figures, and pictures (H, W, 3) uint8 to look at: bodies' parts over source, driver and answer.
 
     keypoints, fitted: mean error of the driver's twelve limb joints, hidden ones too, in torso lengths
-    (`poses.against_truth`), as smoothed and as the body fitted to them has them.
+    (`poses.against_truth`), as smoothed and as the body fitted to them has them: where its bones begin, for the
+    truth is a skeleton's.  coco: the same of the body's joints in COCO's convention, which lie elsewhere.
     iou: of the source's body, where the source stands, with their mask (`person_mask`).  mask: how well that way to a
     mask does on pictures of the same person whose exact one is known.
     parts: the share of pixels where both the retargeted body and the true person are that have the true part;
@@ -76,8 +89,11 @@ def compare(folders: Sequence[Path], config: VideoConfig) -> Iterator[Result]:
         driver = poses.estimate(folder / "driver.mp4", config).smoothed
         before = poses.against_truth(driver.xy, driver.score, truth)["mean error"]
         fitted, physique = bodies.of_driver(driver, config.body)
-        seen = joints_seen(fitted, physique)
-        after = poses.against_truth(seen.xy, seen.score, truth)["mean error"]
+        outside, inside = joints_seen(fitted, physique), bones_seen(fitted, physique)
+        coco, after = (
+            poses.against_truth(seen.xy, seen.score, truth)["mean error"]
+            for seen in (outside, inside)
+        )
         for source in SOURCES:
             person = study(folder / f"source.{source}", driver.size, config)
             known = Fitted(fitted, physique, person)
@@ -87,6 +103,7 @@ def compare(folders: Sequence[Path], config: VideoConfig) -> Iterator[Result]:
                 "source": source,
                 "keypoints": before,
                 "fitted": after,
+                "coco": coco,
                 "iou": silhouette_iou(folder, source, person),
                 "mask": mask_quality(folder),
                 **_measured(folder, danced, person),
@@ -108,6 +125,23 @@ def joints_seen(track: Track, physique: Physique) -> Track:
     made = stances.seen(track.poses, given, physique, guessed=0.1)
     kept = [old if s is None else new for old, new, s in zip(track.poses, made, given, strict=True)]
     return Track(kept, track.times, track.size, track.cuts)
+
+
+def bones_seen(track: Track, physique: Physique) -> Track:
+    """`joints_seen` with shoulders, elbows, wrists, hips, knees and ankles where the bodies' bones begin."""
+    seen, body = joints_seen(track, physique), surface_body.load()
+    shape = torch.from_numpy(np.asarray(physique.shape, np.float32))
+    made = []
+    for old, new in zip(track.poses, seen.poses, strict=True):
+        if old.stance is not None:
+            turns, root = (torch.from_numpy(a)[None] for a in (old.stance.turns, old.stance.root))
+            with torch.inference_mode():
+                begins = surface_body.bones(body, shape, turns, root)[0, :, :3, 3].numpy()
+            xy = new.xy.copy()
+            xy[list(_BEGINS)] = stances.project(begins[list(_BEGINS.values())], physique.camera)
+            new = replace(new, xy=xy)
+        made.append(new)
+    return replace(seen, poses=made)
 
 
 def _retargeted(known: Fitted, config: VideoConfig, mode: str) -> Track:

@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from dance import skeleton as sk
 from dance.evaluation import surface
 from dance.surface import body, stances
 from dance.types import Array, Camera, Physique, Pose, Stance, Track
@@ -104,6 +106,17 @@ def test_joints_are_the_bodys_where_there_is_one() -> None:
     seen = surface.joints_seen(track(standing(), None), ADULT)
     there = stances.project(stances.joints([standing()], ADULT), ADULT.camera)[0]
     assert np.allclose(seen.xy[0], there, atol=1e-3)
+    assert (seen.xy[1] == 7).all()
+
+
+def test_limb_joints_of_a_skeleton_are_where_its_bones_begin() -> None:
+    seen = surface.bones_seen(track(standing(), None), ADULT)
+    coco = surface.joints_seen(track(standing(), None), ADULT)
+    begins = body.rest(body.load(), torch.from_numpy(ADULT.shape))[1].numpy()
+    shin = begins[body.BONES.index("left_shin")] - begins[0] + standing().root
+    knee = stances.project(shin, ADULT.camera)
+    assert np.allclose(seen.xy[0][sk.LEFT_KNEE], knee, atol=1e-2)
+    assert np.array_equal(seen.xy[0][sk.NOSE], coco.xy[0][sk.NOSE])
     assert (seen.xy[1] == 7).all()
 
 
