@@ -24,7 +24,9 @@ _LIMIT = 0.1
 _LIMITS = (
     (("neck",), 0.06),
     (("head",), 0.07),
-    (("foot", "toes"), 0.04),
+    (("foot",), 0.04),
+    # Feet in high heels are never as they are fitted: more would make balls of toes.
+    (("toes",), 0.02),
     (("hand", "fingers"), 0.012),
 )
 _FACE = 0.008
