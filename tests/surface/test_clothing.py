@@ -43,9 +43,10 @@ def test_clothes_are_found_as_thick_as_they_are(thick: float) -> None:
     assert np.median(offsets[trunk]) == pytest.approx(thick, abs=0.008)
 
 
-def test_hands_and_faces_keep_their_form_however_large_the_matte_is() -> None:
+def test_hands_and_toes_keep_their_form_however_large_the_matte_is() -> None:
     _, offsets = dressed(stance(), stance(), 0.05)
     assert offsets[of("left_hand", "right_fingers")].max() < 0.02
+    assert offsets[of("left_toes", "right_toes")].max() < 0.03
 
 
 def test_a_stance_beside_the_person_is_moved_onto_them_and_is_no_cloth() -> None:
