@@ -25,8 +25,8 @@ _LIMITS = (
     (("neck",), 0.06),
     (("head",), 0.07),
     (("foot",), 0.04),
-    # Feet in high heels are never as they are fitted: more would make balls of toes.
-    (("toes",), 0.02),
+    # Feet in high heels are never as they are fitted: more makes balls of toes, less leaves gaps between them in boots.
+    (("toes",), 0.025),
     (("hand", "fingers"), 0.012),
 )
 _FACE = 0.008
