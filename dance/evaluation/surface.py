@@ -89,10 +89,10 @@ def compare(folders: Sequence[Path], config: VideoConfig) -> Iterator[Result]:
         driver = poses.estimate(folder / "driver.mp4", config).smoothed
         before = poses.against_truth(driver.xy, driver.score, truth)["mean error"]
         fitted, physique = bodies.of_driver(driver, config.body)
-        outside, inside = joints_seen(fitted, physique), bones_seen(fitted, physique)
+        seen = joints_seen(fitted, physique)
         coco, after = (
-            poses.against_truth(seen.xy, seen.score, truth)["mean error"]
-            for seen in (outside, inside)
+            poses.against_truth(t.xy, t.score, truth)["mean error"]
+            for t in (seen, with_bones(seen, physique))
         )
         for source in SOURCES:
             person = study(folder / f"source.{source}", driver.size, config)
@@ -127,21 +127,20 @@ def joints_seen(track: Track, physique: Physique) -> Track:
     return Track(kept, track.times, track.size, track.cuts)
 
 
-def bones_seen(track: Track, physique: Physique) -> Track:
-    """`joints_seen` with shoulders, elbows, wrists, hips, knees and ankles where the bodies' bones begin."""
-    seen, body = joints_seen(track, physique), surface_body.load()
-    shape = torch.from_numpy(np.asarray(physique.shape, np.float32))
+def with_bones(track: Track, physique: Physique) -> Track:
+    """The track with shoulders, elbows, wrists, hips, knees and ankles where the bones of its bodies begin."""
+    body, shape = surface_body.load(), torch.from_numpy(np.asarray(physique.shape, np.float32))
     made = []
-    for old, new in zip(track.poses, seen.poses, strict=True):
-        if old.stance is not None:
-            turns, root = (torch.from_numpy(a)[None] for a in (old.stance.turns, old.stance.root))
+    for pose in track.poses:
+        if pose.stance is not None:
+            turns, root = (torch.from_numpy(a)[None] for a in (pose.stance.turns, pose.stance.root))
             with torch.inference_mode():
                 begins = surface_body.bones(body, shape, turns, root)[0, :, :3, 3].numpy()
-            xy = new.xy.copy()
+            xy = pose.xy.copy()
             xy[list(_BEGINS)] = stances.project(begins[list(_BEGINS.values())], physique.camera)
-            new = replace(new, xy=xy)
-        made.append(new)
-    return replace(seen, poses=made)
+            pose = replace(pose, xy=xy)
+        made.append(pose)
+    return replace(track, poses=made)
 
 
 def _retargeted(known: Fitted, config: VideoConfig, mode: str) -> Track:

@@ -110,8 +110,8 @@ def test_joints_are_the_bodys_where_there_is_one() -> None:
 
 
 def test_limb_joints_of_a_skeleton_are_where_its_bones_begin() -> None:
-    seen = surface.bones_seen(track(standing(), None), ADULT)
     coco = surface.joints_seen(track(standing(), None), ADULT)
+    seen = surface.with_bones(coco, ADULT)
     begins = body.rest(body.load(), torch.from_numpy(ADULT.shape))[1].numpy()
     shin = begins[body.BONES.index("left_shin")] - begins[0] + standing().root
     knee = stances.project(shin, ADULT.camera)
