@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from dance.surface import body, fit, stances
+from dance import plate
+from dance.matte import grown, torso_length
+from dance.surface import body, fit, light, stances
 from dance.surface.fit import FitOptions
 from dance.surface.raster import rasterise
-from dance.types import Generator, InputError, Person, Physique, Track, View
+from dance.types import Array, Generator, InputError, Light, Person, Physique, Track, View
 
 Report = Callable[[str], None]
 """Told in a line of every step of a fit."""
@@ -22,6 +24,7 @@ _MANY = 0.1  # share of a clip's frames that is worth a word
 # So much of a fitted body lies beside the outline where the pose is wrong, as of people seen from behind; of 14 photos
 # of people from the front 2 to 12 % did.
 _BESIDE = 0.17
+_SOFT = 0.1  # how much wider shadows are than those of bodies, in torso lengths
 
 
 def wanted(mode: str, generator: Generator) -> bool:
@@ -42,7 +45,11 @@ def check_live(mode: str, name: str, generator: Generator) -> None:
 
 
 def of_person(person: Person, options: FitOptions, *, on_progress: Report | None = None) -> Person:
-    """The person with a body fitted to all their poses and mattes; as they are where they have one."""
+    """The person with a body fitted to all their poses and mattes; as they are where they have one.
+
+    Also with the light of their place, where the body's shadow tells it; a photo's plate is then made anew without
+    that shadow.
+    """
     if person.physique is not None and stances.belong(person.track, person.physique):
         return person
     # A view's number is that in its file; where a track holds part of a file, only times agree.
@@ -56,7 +63,26 @@ def of_person(person: Person, options: FitOptions, *, on_progress: Report | None
         for view in person.views
     ]
     track = stances.attached(person.track, found)
-    return replace(person, views=views, track=track, physique=physique)
+    shone = light.learn(views[0], physique)
+    clean = person.plate
+    if shone is not None and len(track) == 1:
+        clean = _without_shadow(views[0], physique, shone)
+    return replace(person, views=views, plate=clean, track=track, physique=physique, light=shone)
+
+
+def _without_shadow(view: View, physique: Physique, shone: Light) -> Array:
+    """The plate of a photo, (H, W, 3) uint8, the body's shadow being known."""
+    mesh = body.load()
+    assert view.pose.stance is not None, "a light is learnt from a body"
+    points = body.vertices_of(mesh, physique, view.pose.stance)
+    height = light.lowest(points, shone)
+    fallen = light.shadow(
+        points, mesh.faces.numpy(), shone, height, physique.camera, view.frame.size
+    )
+    # Clothes and hair cast wider shadows than bodies, and their rims are soft.
+    wider = grown(fallen > 0, _SOFT * torso_length(view.pose))
+    area = plate.person_area(view.alpha, view.pose)
+    return plate.from_photo(view.frame.rgb, area, view.pose, wider)
 
 
 def of_driver(

@@ -1,6 +1,6 @@
 """A studied person as a folder of files, so that the study of a video is done once.
 
-person.json: sizes and times, and where a 3-D body was fitted its shape and camera.  track.npz: the poses of all studied pictures.  poses.npz: those of the
+person.json: sizes and times, and where a 3-D body was fitted its shape and camera, and the light of its place.  track.npz: the poses of all studied pictures.  poses.npz: those of the
 views, in their order.  plate.png, view_N.png and view_N_alpha.png (16 bit): the pictures.
 """
 
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from dance.pose import tracks
-from dance.types import Array, Camera, Frame, InputError, Person, Physique, Track, View
+from dance.types import Array, Camera, Frame, InputError, Light, Person, Physique, Track, View
 
 VERSION = 1
 _LEVELS = 65535
@@ -44,10 +44,14 @@ def save(person: Person, folder: Path) -> None:
         numbers = [Fraction(i) for i in range(len(poses))]
         tracks.save(Track(poses, numbers, person.size), aside / "poses.npz")
         tracks.save(person.track, aside / "track.npz")
-        facts = {
+        facts: dict[str, Any] = {
             "version": VERSION,
             "views": [[v.frame.index, str(v.frame.time)] for v in person.views],
-        } | ({} if person.physique is None else {"physique": _from_physique(person.physique)})
+        }
+        if person.physique is not None:
+            facts["physique"] = _from_physique(person.physique)
+        if person.light is not None:
+            facts["light"] = _from_light(person.light)
         (aside / "person.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
         if folder.exists():
             shutil.move(folder, Path(scratch) / "old")
@@ -65,6 +69,7 @@ def load(folder: Path) -> Person:
             )
         told = [(int(index), Fraction(time)) for index, time in facts["views"]]
         physique = _physique(facts["physique"]) if "physique" in facts else None
+        light = _light(facts["light"]) if "light" in facts else None
     except OSError as error:
         raise InputError(f"{folder}: holds no studied person ({error.strerror})") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -84,7 +89,7 @@ def load(folder: Path) -> Person:
         if rgb.shape != plate.shape or alpha.shape != plate.shape[:2]:
             raise InputError(f"{folder}: view_{i} has another size than plate.png")
         views.append(View(Frame(rgb, time, index), pose, alpha))
-    return Person(views, plate, tracks.load(folder / "track.npz"), physique)
+    return Person(views, plate, tracks.load(folder / "track.npz"), physique, light)
 
 
 def _from_physique(physique: Physique) -> dict[str, Any]:
@@ -101,6 +106,16 @@ def _physique(values: Mapping[str, Any]) -> Physique:
     x, y = values["centre"]
     camera = Camera(float(values["focal"]), (float(x), float(y)))
     return Physique(np.array(values["shape"], np.float32), camera, float(values["sure"]))
+
+
+def _from_light(light: Light) -> dict[str, Any]:
+    towards, up = ([float(value) for value in way] for way in (light.towards, light.up))
+    return {"towards": towards, "up": up, "share": light.share}
+
+
+def _light(values: Mapping[str, Any]) -> Light:
+    towards, up = (np.array(values[name], np.float32) for name in ("towards", "up"))
+    return Light(towards, up, float(values["share"]))
 
 
 def _write_png(path: Path, picture: Array) -> None:

@@ -28,6 +28,7 @@ from dance import bodies, picture, plugins, render, sheets, sources, video, weig
 from dance.config import Options, Plugin, check
 from dance.devices import choose_device, cores_for_stages
 from dance.finish import compose, face, steady, sunlight
+from dance.finish.body_shadow import Lamp
 from dance.finish.compose import ComposeOptions
 from dance.finish.face import FaceOptions
 from dance.finish.steady import SteadyOptions
@@ -411,9 +412,13 @@ def finished(
     elif kind == "file":
         behind = partial(_opened, Path(config.compose.background))
     layers = face.refine(steady.steady(layers, config.steady), person, config.face)
-    light = sunlight.learn(person) if kind == "source" else None
+    lamp = slant = None
+    if kind == "source" and person.physique is not None and person.light is not None:
+        lamp = Lamp(person.physique, person.light)
+    elif kind == "source":
+        slant = sunlight.learn(person)
     yield from compose.compose(
-        layers, config.compose, plate=person.plate, behind=behind, light=light
+        layers, config.compose, plate=person.plate, behind=behind, slant=slant, lamp=lamp
     )
 
 

@@ -72,9 +72,14 @@ def _pixel(point: Array) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def from_photo(rgb: Array, person: Array, pose: Pose) -> Array:
-    """The plate of one picture, (H, W, 3) uint8: the person replaced by their surroundings, their shadow lit."""
+def from_photo(rgb: Array, person: Array, pose: Pose, fallen: Array | None = None) -> Array:
+    """The plate of one picture, (H, W, 3) uint8: the person replaced by their surroundings, their shadow lit.
+
+    fallen: (H, W) bool, where their shadow is known to lie.
+    """
     shadow = cast_shadow(rgb, person, pose)
+    if fallen is not None:
+        shadow |= fallen & ~person
     calm = without_noise(rgb)
     filled = inpaint(calm, person | shadow)
     return lit(calm, filled, shadow, person, torso_length(pose))

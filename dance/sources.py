@@ -148,7 +148,7 @@ def placed(person: Person, inner: Size, canvas: Size) -> Person:
         views.append(View(replace(frame, alpha=None), pose, frame.alpha))
     plate = _in_canvas(Frame(person.plate), inner, canvas).rgb
     track = placed_track(person.track, inner, canvas)
-    return Person(views, plate, track, _placed_physique(person, inner, canvas))
+    return Person(views, plate, track, _placed_physique(person, inner, canvas), person.light)
 
 
 def _placed_physique(person: Person, inner: Size, canvas: Size) -> Physique | None:

@@ -249,6 +249,19 @@ class Physique:
 
 
 @dataclass(frozen=True, slots=True)
+class Light:
+    """What lights a place: one far lamp or the sun, and light from all around.
+
+    towards: (3,) of length 1, the way to the lamp in camera axes.  up: (3,) of length 1, the floor's normal.
+    share: in (0, 1), how much of a picture's levels the floor loses where the lamp does not reach it.
+    """
+
+    towards: Array
+    up: Array
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """What is known of the source person; every picture has the size of the result.
 
@@ -256,12 +269,14 @@ class Person:
     plate: (H, W, 3) uint8, the place without the person.
     track: the poses of all studied source pictures; its first pose says where the person stands.
     physique: of the 3-D body, where one was fitted; then the found poses of `track` and `views` have stances.
+    light: of their place, where the body's shadow on the floor tells it.
     """
 
     views: Sequence[View]
     plate: Array
     track: Track
     physique: Physique | None = None
+    light: Light | None = None
 
     def __post_init__(self) -> None:
         _require(len(self.views) > 0, "a person needs at least one view")

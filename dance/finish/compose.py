@@ -12,9 +12,10 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from dance.config import Options
-from dance.finish import sunlight
+from dance.finish import body_shadow, sunlight
+from dance.finish.body_shadow import Lamp
 from dance.finish.shadow import cast, follow_floor
-from dance.finish.sunlight import Light
+from dance.finish.sunlight import Slant
 from dance.types import Array, Frame, InputError, Layer, Size
 
 Kind = Literal["source", "driver", "transparent", "colour", "file"]
@@ -81,20 +82,22 @@ def compose(
     *,
     plate: Array,
     behind: Behind | None = None,
-    light: Light | None = None,
+    slant: Slant | None = None,
+    lamp: Lamp | None = None,
 ) -> Iterator[Frame]:
     """One frame per layer, at its time: the person over the background, which fills the layer's size (cropped, not squeezed).
 
     plate: (H, W, 3) uint8, for "source".
     behind: for "driver" its frames, one per layer in order; for a file its one picture or its frames, shown by
     time from the first layer on. Given as a function that opens them anew they are repeated to the end, otherwise the last one stays.
-    light: whose shadow the person casts on the floor, for "source".
+    slant: of the light whose shadow the silhouette casts on the floor, for "source".
+    lamp: whose shadow the person's 3-D body casts instead.
     "transparent" gives frames with alpha and straight (not premultiplied) colours.
     Raises InputError where the generator has drawn a background of its own and another one is asked for.
     """
     wanted = kind(options.background)
     shadow = options.shadow if wanted in ("source", "driver", "file") else 0.0
-    floor = None
+    floor = ground = None
     for index, (layer, background) in enumerate(_pairs(layers, wanted, options, plate, behind)):
         time = layer.moment.time
         if layer.alpha is None:
@@ -107,10 +110,12 @@ def compose(
             yield Frame(bleed(layer.rgb, layer.alpha), time, index, layer.alpha)
         else:
             rgb = background.copy()
-            if shadow > 0:
+            if shadow > 0 and lamp is not None and wanted == "source":
+                ground = body_shadow.cast(rgb, layer.moment, lamp, ground, shadow)
+            elif shadow > 0:
                 floor = follow_floor(floor, layer.moment)
-                if light is not None and floor is not None and wanted == "source":
-                    sunlight.cast(rgb, layer.alpha, light, floor)
+                if slant is not None and floor is not None and wanted == "source":
+                    sunlight.cast(rgb, layer.alpha, slant, floor)
                 cast(rgb, layer.moment.pose, floor, shadow)
             put_over(rgb, layer.rgb, layer.alpha)
             yield Frame(rgb, time, index)

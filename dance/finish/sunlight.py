@@ -1,4 +1,4 @@
-"""The shadow the source's own light casts on the floor, learnt from the source picture and cast again as they dance.
+"""The shadow of a person without a 3-D body: learnt from the source picture and cast again as they dance.
 
 A far light and a flat floor map every point of the silhouette at height h above the floor's row to the point
 `aside` x h beside it and `down` x h below that row: two numbers, found by laying the silhouette over the darkness.
@@ -22,7 +22,7 @@ _WIDE = 160  # pixels of the longer side when learning
 
 
 @dataclass(frozen=True, slots=True)
-class Light:
+class Slant:
     """Where the shadow falls, per pixel of height, and the share of light, in [0, 1], that it takes away."""
 
     aside: float
@@ -30,8 +30,8 @@ class Light:
     strength: float
 
 
-def learn(person: Person) -> Light | None:
-    """The light of the source's first view; None where no shadow of theirs is seen on the floor."""
+def learn(person: Person) -> Slant | None:
+    """The slant of the light in the source's first view; None where no shadow of theirs is seen on the floor."""
     view = person.views[0]
     floor = follow_floor(None, Moment(view.pose, view.frame.time))
     if floor is None or view.frame.size != person.size:
@@ -49,27 +49,27 @@ def learn(person: Person) -> Light | None:
     free = (alpha < 0.05) & (rows > small.row - 0.7 * small.leg)
     if not free.any():
         return None
-    best, light = _FIT, None
+    best, slant = _FIT, None
     for aside in _ASIDE:
         for down in _DOWN:
-            cast = _cast(alpha, Light(float(aside), float(down), 1.0), small)
+            cast = _cast(alpha, Slant(float(aside), float(down), 1.0), small)
             inside = cast[free]
             fit = _correlation(inside, dark[free])
             if fit > best:
                 # A shadow is soft: its darkest quarter is the whole of what the light gives.
                 core = dark[free][inside > 0.8]
                 strength = float(np.quantile(core, 0.75)) if len(core) else 0.0
-                best, light = fit, Light(float(aside), float(down), strength)
-    return light if light is not None and light.strength > 0.1 else None
+                best, slant = fit, Slant(float(aside), float(down), strength)
+    return slant if slant is not None and slant.strength > 0.1 else None
 
 
-def cast(rgb: Array, alpha: Array, light: Light, floor: Floor) -> None:
+def cast(rgb: Array, alpha: Array, slant: Slant, floor: Floor) -> None:
     """Darkens the picture (H, W, 3) uint8, in place, where the shadow of the person `alpha` (H, W) falls."""
     height, width = alpha.shape
     half = cv2.resize(
         alpha, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA
     )
-    shadow = _cast(half, light, Floor(floor.row / 2, floor.leg / 2, floor.time))
+    shadow = _cast(half, slant, Floor(floor.row / 2, floor.leg / 2, floor.time))
     blurred = cv2.GaussianBlur(shadow, (0, 0), max(0.8, 0.01 * floor.leg))
     rows, columns = np.flatnonzero(blurred.any(1)), np.flatnonzero(blurred.any(0))
     if not len(rows) or not len(columns):
@@ -78,14 +78,14 @@ def cast(rgb: Array, alpha: Array, light: Light, floor: Floor) -> None:
     left, right = 2 * columns[0], min(width, 2 * columns[-1] + 2)
     part = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     dark = cv2.resize(part, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    darken(rgb[top:bottom, left:right], light.strength * dark)
+    darken(rgb[top:bottom, left:right], slant.strength * dark)
 
 
-def _cast(alpha: Array, light: Light, floor: Floor) -> Array:
+def _cast(alpha: Array, slant: Slant, floor: Floor) -> Array:
     """The silhouette laid down on the floor, (H, W) in [0, 1]."""
     row = floor.row - _SOLE * floor.leg
     matrix = np.array(
-        [[1, -light.aside, light.aside * row], [0, -light.down, row + light.down * row]]
+        [[1, -slant.aside, slant.aside * row], [0, -slant.down, row + slant.down * row]]
     )
     return np.asarray(cv2.warpAffine(alpha, matrix, alpha.shape[::-1], flags=cv2.INTER_LINEAR))
 

@@ -30,6 +30,7 @@ def shade(
     atlas: Array,
     corners: Array,
     paint: bool,
+    gains: Array,
 ) -> None:
     """Fills `out` (h, w, 4) float32 with premultiplied colour (0..255) and coverage in [0, 1].
 
@@ -37,6 +38,7 @@ def shade(
     pictures: (N, H, W, 3) uint8.  places: (V, N, 2) float32, where vertices are in them.  weights: (V, N).
     atlas: (A, B, 4) uint8, its fourth channel says how far it replaces the looks.  corners: (F, 3, 2) pixels of it.
     paint: whether any of the atlas replaces looks. It also fills up what weights lack to 1.
+    gains: (V,) float32, how much brighter each vertex is than in what it is drawn from.
     """
     height, width = out.shape[0], out.shape[1]
     count = pictures.shape[0]
@@ -47,6 +49,7 @@ def shade(
     for y in range(height):
         for x in range(width):
             hits = 0
+            gain = np.float32(0)
             for s in range(_SUB * _SUB):
                 i, j = y * _SUB + s // _SUB, x * _SUB + s % _SUB
                 f = face[i, j]
@@ -54,6 +57,7 @@ def shade(
                     continue
                 b0, b1, b2 = bary[i, j, 0], bary[i, j, 1], bary[i, j, 2]
                 k0, k1, k2 = faces[f, 0], faces[f, 1], faces[f, 2]
+                gain += b0 * gains[k0] + b1 * gains[k1] + b2 * gains[k2]
                 for n in range(count):
                     own[hits, n] = b0 * weights[k0, n] + b1 * weights[k1, n] + b2 * weights[k2, n]
                     us[hits, n] = (
@@ -104,7 +108,11 @@ def shade(
             else:
                 red, green, blue = red / mass, green / mass, blue / mass
             cover = np.float32(hits) / np.float32(_SUB * _SUB)
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = cover * red, cover * green, cover * blue
+            most, bright = np.float32(255), gain / np.float32(hits)
+            red, green, blue = bright * red, bright * green, bright * blue
+            out[y, x, 0] = cover * min(most, red)
+            out[y, x, 1] = cover * min(most, green)
+            out[y, x, 2] = cover * min(most, blue)
             out[y, x, 3] = cover
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from dance.surface.body import BONES
+from dance.surface.light import GAMMA
 from dance.types import Array
 
 # Degrees of turning after which a look counts for 0.6 of what it did.
@@ -19,6 +20,24 @@ _SHARP = 2.0
 # A face blended of several looks has several mouths: for the head the nearest look outdoes the others so much
 # more, and of looks from the same side each counts this much of the one before it (a person's best comes first).
 _HEAD, _ONE_FACE, _NEXT = BONES.index("head"), 4.0, 0.4
+
+
+# How far the light's changes are believed, and how much darker and brighter it makes what is drawn at the most:
+# brightened is what lay in the dark, where pictures show least.
+_BELIEVED, _DARKEST, _BRIGHTEST = 0.7, 0.6, 1.15
+
+
+def gains(falls: Array, fell: Array, weights: Array) -> Array:
+    """How much brighter each vertex is than in the looks it is drawn from, (V,) float32, of a picture's levels.
+
+    falls: (V,) how much light falls on it now.  fell: (V, N) how much did in the looks.  weights: see `shares`;
+    what they lack to 1 was guessed from places in the usual light.
+    """
+    usual = float(np.median(fell.max(1)))
+    rest = np.maximum(1 - weights.sum(1), 0)
+    before = (weights * fell).sum(1) + rest * usual
+    ratio = np.clip(falls / np.maximum(before, 1e-3), 0, 4) ** (1 / GAMMA)
+    return np.clip(1 + _BELIEVED * (ratio - 1), _DARKEST, _BRIGHTEST).astype(np.float32)
 
 
 def likeness(now: Array, looks: Array) -> Array:

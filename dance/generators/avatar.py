@@ -23,9 +23,10 @@ from dance.generators import _avatar_halo, _avatar_views
 from dance.generators._avatar_draw import release, shade
 from dance.surface import atlas as atlases
 from dance.surface.dressed import Dressed, dress, standing
+from dance.surface.light import falling
 from dance.surface.outline import project
 from dance.surface.raster import rasterise
-from dance.types import Array, Camera, Drawn, Generator, Person, Pose, Size, Stance
+from dance.types import Array, Camera, Drawn, Generator, Light, Person, Pose, Size, Stance
 
 # Makes it small and quick for the contract tests.
 TEST_OPTIONS = {"side": 128, "workers": 2}
@@ -61,6 +62,7 @@ class Code:
     pictures: for each level, half the size of the one before, (N, H, W, 3) uint8.
     places: (V, N, 2) float32, where vertices are in those of the first level.  seen: (V, N) float32 in [0, 1].
     turns: (N, B, 3, 3) float32.  away: metres.  atlas: (A, A, 4) uint8, colours and how far they are painted.
+    light: of the person's place, where it is known.  fell: (V, N) float32, how much of it fell on vertices.
     """
 
     size: Size
@@ -71,6 +73,8 @@ class Code:
     turns: Array
     away: float
     atlas: Array
+    light: Light | None
+    fell: Array
 
 
 class Avatar:
@@ -98,7 +102,7 @@ class Avatar:
             np.stack([look.seen for look in looks], 1),
             np.stack([look.turns for look in looks]),
             float(np.median([look.away for look in looks])),
-            np.dstack([dressed.atlas.rgb, painted]),
+            np.dstack([dressed.atlas.rgb, painted]), person.light, _fell(person, dressed),
         )  # fmt: skip
 
     def render(self, code: Code, poses: Sequence[Pose], state: None) -> tuple[Drawn, None]:
@@ -121,6 +125,17 @@ class Avatar:
         # Channels last in memory: what is drawn pixel by pixel stays together.
         pictures = torch.from_numpy(rgb).permute(0, 3, 1, 2)
         return Drawn(pictures, torch.from_numpy(alpha)[:, None]), None
+
+
+def _fell(person: Person, dressed: Dressed) -> Array:
+    """How much light fell on each vertex in each look, (V, N) float32; 1 where nothing is known of the light."""
+    stances = [view.pose.stance for view in person.views if view.pose.stance is not None]
+    if person.light is None:
+        return np.ones((len(dressed.weights), len(stances)), np.float32)
+    shone = [
+        falling(standing(dressed, stance)[0], dressed.faces, person.light) for stance in stances
+    ]
+    return np.stack(shone, 1)
 
 
 def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
@@ -148,10 +163,14 @@ def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
     level = int(np.clip(np.floor(np.log2(1.2 / max(scale, 1e-3))), 0, _LEVELS - 1))
     places = code.places if level == 0 else (code.places + 0.5) / 2**level - 0.5
     out = np.empty((bottom - top, right - left, 4), np.float32)
+    gains = np.ones(len(vertices), np.float32)
+    if code.light is not None:
+        falls = falling(vertices, dressed.faces, code.light)
+        gains = _avatar_views.gains(falls, code.fell, weights)
     shade(
         out, fragments.face, fragments.bary, dressed.faces, code.pictures[level],
         places.astype(np.float32), weights, code.atlas, dressed.layout.corners,
-        bool(code.atlas[..., 3].any()),
+        bool(code.atlas[..., 3].any()), gains,
     )  # fmt: skip
     single = Camera(camera.focal, (camera.centre[0] - left, camera.centre[1] - top))
     nearest = np.minimum.reduceat(

@@ -10,11 +10,11 @@ import numpy as np
 from dance import skeleton as sk
 from dance.finish import sunlight
 from dance.finish.shadow import Floor
-from dance.finish.sunlight import Light
+from dance.finish.sunlight import Slant
 from dance.types import Array, Frame, Moment, Person, Pose, Track, View
 
 SIZE = (240, 200)
-TRUE = Light(aside=0.5, down=-0.2, strength=0.4)
+TRUE = Slant(aside=0.5, down=-0.2, strength=0.4)
 
 
 def standing() -> tuple[Pose, Array]:
@@ -36,23 +36,23 @@ def standing() -> tuple[Pose, Array]:
     return Pose(xy, score), alpha
 
 
-def person(light: Light | None) -> Person:
+def person(slant: Slant | None) -> Person:
     pose, alpha = standing()
     plate = np.full((*SIZE, 3), 170, np.uint8)
     rgb = plate.copy()
-    if light is not None:
-        sunlight.cast(rgb, alpha, light, Floor(206, 76, Fraction(0)))
+    if slant is not None:
+        sunlight.cast(rgb, alpha, slant, Floor(206, 76, Fraction(0)))
     rgb[alpha > 0.5] = (60, 90, 160)
     view = View(Frame(rgb), pose, alpha)
     return Person([view], plate, Track([pose], [Fraction(0)], SIZE))
 
 
 def test_the_direction_and_depth_of_a_shadow_are_found() -> None:
-    light = sunlight.learn(person(TRUE))
-    assert light is not None
-    assert abs(light.aside - TRUE.aside) <= 0.15
-    assert abs(light.down - TRUE.down) <= 0.06
-    assert abs(light.strength - TRUE.strength) <= 0.08
+    slant = sunlight.learn(person(TRUE))
+    assert slant is not None
+    assert abs(slant.aside - TRUE.aside) <= 0.15
+    assert abs(slant.down - TRUE.down) <= 0.06
+    assert abs(slant.strength - TRUE.strength) <= 0.08
 
 
 def test_no_shadow_gives_no_light() -> None:

@@ -1,0 +1,110 @@
+"""The shadow a 3-D body casts on the floor: that of the place's lamp, and under the feet what they keep from all other light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from dance import skeleton as sk
+from dance.finish.shadow import darken
+from dance.surface import body as bodies
+from dance.surface import light as lights
+from dance.surface import stances
+from dance.types import Array, Camera, Light, Moment, Physique, Size
+
+_RISE = 0.2  # metres a second that the floor may rise: walking uphill or away, not a jump
+_RIM = 0.034  # metres over which a shadow's rim is soft
+# A foot darkens the floor within so many metres; lifted by so many it does so a third as much.
+_NEAR, _LIFT = 0.15, 0.12
+_SOLE = 0.06  # metres: joints of feet that stand are so high
+_FEET = (sk.LEFT_ANKLE, sk.LEFT_HEEL, sk.LEFT_BIG_TOE, sk.RIGHT_ANKLE, sk.RIGHT_HEEL, sk.RIGHT_BIG_TOE)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Lamp:
+    """Whose body stands in which light."""
+
+    physique: Physique
+    light: Light
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """How far the floor is along the light's `up`, metres, and when that was found."""
+
+    height: float
+    time: Fraction
+
+
+def cast(
+    rgb: Array, moment: Moment, lamp: Lamp, ground: Ground | None, contact: float
+) -> Ground | None:
+    """Darkens the picture (H, W, 3) uint8, in place, where the body's shadow falls; returns the floor for the next moment.
+
+    contact: how much of the light is gone right under a foot, in [0, 1].
+    """
+    stance = moment.pose.stance
+    if stance is None or not moment.pose.found:
+        return None if moment.cut else ground
+    mesh, camera = bodies.load(), lamp.physique.camera
+    vertices = bodies.vertices_of(mesh, lamp.physique, stance)
+    ground = follow(ground, moment, lights.lowest(vertices, lamp.light))
+    size: Size = (rgb.shape[0] // 2, rgb.shape[1] // 2)
+    if min(size) < 1:
+        return ground
+    half = Camera(camera.focal / 2, (camera.centre[0] / 2 - 0.25, camera.centre[1] / 2 - 0.25))
+    faces = np.ascontiguousarray(mesh.faces.numpy(), np.int32)
+    fallen = lights.shadow(vertices, faces, lamp.light, ground.height, half, size)
+    rim = _RIM * half.focal / max(float(stance.root[2]), 0.1)
+    left = 1 - lamp.light.share * cv2.GaussianBlur(fallen, (0, 0), max(0.8, rim))
+    joints = stances.joints([stance], lamp.physique)[0][list(_FEET)]
+    left *= 1 - contact * _contact(joints, lamp.light, ground, half, size)
+    dark = 1 - left
+    rows, columns = np.flatnonzero(dark.max(1) > 0), np.flatnonzero(dark.max(0) > 0)
+    if len(rows) and len(columns):
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        there = np.s_[2 * rows[0] : 2 * rows[-1] + 2, 2 * columns[0] : 2 * columns[-1] + 2]
+        darken(rgb[there], cv2.resize(dark[box], None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR))
+    return ground
+
+
+def follow(ground: Ground | None, moment: Moment, low: float) -> Ground:
+    """The floor goes down with the lowest vertex at once and up slowly, so that a jump leaves it."""
+    if ground is None or moment.cut:
+        return Ground(low, moment.time)
+    risen = ground.height + _RISE * float(moment.time - ground.time)
+    return Ground(min(low, risen), moment.time)
+
+
+def _contact(feet: Array, light: Light, ground: Ground, camera: Camera, size: Size) -> Array:
+    """How dark it is under the feet (N, 3), (H, W) float32 in [0, 1]: bell-shaped spots on the floor."""
+    above = feet @ light.up - ground.height
+    spots = feet - above[:, None] * light.up
+    out = np.zeros(size, np.float32)
+    if spots[:, 2].min() < 0.1:
+        return out
+    x, y = (camera.focal * spots[:, :2] / spots[:, 2:] + camera.centre).T
+    reach = 3 * _NEAR * camera.focal / spots[:, 2].min()
+    left, right = max(0, int(x.min() - reach)), min(size[1], int(x.max() + reach) + 1)
+    top, bottom = max(0, int(y.min() - reach)), min(size[0], int(y.max() + reach) + 1)
+    if left >= right or top >= bottom:
+        return out
+    columns, rows = np.meshgrid(
+        (np.arange(left, right) - camera.centre[0]) / camera.focal,
+        (np.arange(top, bottom) - camera.centre[1]) / camera.focal,
+    )
+    rays = np.stack([columns, rows, np.ones_like(columns)], -1)
+    falling = rays @ light.up
+    with np.errstate(divide="ignore"):
+        far = np.where(falling * ground.height > 0, ground.height / falling, np.inf)
+    floor = rays * np.where(np.isfinite(far), far, 1e3)[..., None]
+    dark = np.zeros(columns.shape)
+    for spot, lift in zip(spots, np.maximum(above - _SOLE, 0.0), strict=True):
+        away = ((floor - spot) ** 2).sum(-1) / _NEAR**2
+        np.maximum(dark, np.exp(-away - lift / _LIFT), out=dark)
+    # Exactly nothing farther off: on a plain floor the smallest step would show.
+    out[top:bottom, left:right] = np.clip((dark - 0.01) / 0.99, 0, 1)
+    return out

@@ -1,0 +1,175 @@
+"""The light of a place, learnt from the shadow a fitted body casts on the floor; what it leaves dark; how it falls on bodies.
+
+A far lamp and a flat floor. Levels of pictures are taken to be light to the power of 1 / 2.2.
+
+Shapes: V vertices, F triangles.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from scipy.optimize import minimize
+
+from dance.surface import body as bodies
+from dance.surface.outline import project
+from dance.surface.raster import rasterise, vertex_normals
+from dance.types import Array, Camera, Light, Physique, Size, View
+
+GAMMA = 2.2
+
+_WIDE = 160  # pixels of the longer side when learning
+_FIT = 0.45  # correlation of the body's shadow and the darkness below which no shadow is believed
+_FAINT = 0.1  # a share of the light that is as likely a stain on the floor
+# A camera is held or put at about chest height, metres, and looks down by so much at the most (as a slope); slopes
+# of floors are believed within so much.
+_CAMERA_HEIGHT, _STEEPEST, _TILT = 1.15, 0.25, 0.12
+# How far from the feet a shadow is looked for first, per height: to the side, and away from the camera.
+_GRID = np.arange(-2.4, 2.41, 0.3)
+_DOUBT = 0.02  # what the fit loses when the slope is off by that much
+# The shadow map on the body: pixels of a side, metres that it shows, metres by which something must be nearer to the lamp.
+_MAP, _REACH, _BEFORE = 256, 1.2, 0.05
+
+
+def learn(view: View, physique: Physique) -> Light | None:
+    """The light of the place the view shows; None where no shadow of the body is seen on the floor."""
+    if view.pose.stance is None:
+        return None
+    mesh = bodies.load()
+    faces = np.ascontiguousarray(mesh.faces.numpy(), np.int32)
+    vertices = bodies.vertices_of(mesh, physique, view.pose.stance)
+    height, width = view.frame.size
+    scale = min(1.0, _WIDE / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    rgb, alpha = (
+        cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+        for picture in (view.frame.rgb, view.alpha)
+    )
+    rows = project(vertices, physique.camera)[:, 1] * scale
+    above = rows.max() - 0.3 * np.ptp(rows)
+    # A shadow on the floor: not far above the feet, and not where the person hides it.
+    free = (alpha < 0.05) & (np.arange(size[0])[:, None] > above)
+    if free.mean() < 0.01:
+        return None
+    dark = _darkness(rgb.mean(2), alpha < 0.02)[free]
+    camera = _scaled(physique.camera, scale)
+    foot = vertices[vertices[:, 1].argmax()]
+    usual = float(np.clip((foot[1] - _CAMERA_HEIGHT) / foot[2], -_STEEPEST, 0.0))
+
+    def shadow_of(aside: float, away: float, slope: float) -> Array:
+        light = _light(aside, away, slope)
+        found = shadow(vertices, faces, light, lowest(vertices, light), camera, size)
+        return np.asarray(cv2.GaussianBlur(found, (0, 0), 1.0)[free])
+
+    def misfit(way: Array) -> float:
+        aside, away, tilt = way
+        fit = _correlation(shadow_of(aside, away, usual + tilt), dark)
+        return _DOUBT * (tilt / _TILT) ** 2 - fit
+
+    starts = [np.array([aside, away, 0.0]) for aside in _GRID for away in _GRID]
+    starts = sorted(starts, key=misfit)[:3]
+    steps = np.array([[0, 0, 0], [0.2, 0, 0], [0, 0.2, 0], [0, 0, 0.5 * _TILT]])
+    best = min(
+        (
+            minimize(
+                misfit, start, method="Nelder-Mead",
+                options={"initial_simplex": start + steps, "maxfev": 80, "xatol": 0.01, "fatol": 1e-4},
+            )
+            for start in starts
+        ),
+        key=lambda found: float(found.fun),
+    )  # fmt: skip
+    aside, away, tilt = (float(value) for value in best.x)
+    inside = shadow_of(aside, away, usual + tilt)
+    core = dark[inside > 0.8]
+    # A shadow is soft: its darkest quarter is the whole of what the light gives.
+    share = float(np.quantile(core, 0.75)) if len(core) else 0.0
+    if _correlation(inside, dark) < _FIT or share < _FAINT:
+        return None
+    return _light(aside, away, usual + tilt, share)
+
+
+def lowest(vertices: Array, light: Light) -> float:
+    """How far the lowest vertex is along the light's `up`, metres."""
+    return float((vertices @ light.up).min())
+
+
+def shadow(
+    vertices: Array, faces: Array, light: Light, height: float, camera: Camera, size: Size
+) -> Array:
+    """Where the body keeps the lamp from the floor, (H, W) float32, 0 or 1.
+
+    height: how far the floor is along the light's `up`, metres.  size: (height, width) of the camera's picture.
+    """
+    above = np.maximum(vertices @ light.up - height, 0.0)
+    way = light.towards / max(float(light.towards @ light.up), 1e-3)
+    fallen = vertices - above[:, None] * way
+    found = rasterise(fallen, faces, camera, size, both_sides=True)
+    return (found.face >= 0).astype(np.float32)
+
+
+def falling(vertices: Array, faces: Array, light: Light) -> Array:
+    """How much light falls on each vertex, (V,) float32; 1 is what the open floor gets."""
+    lamp = 1 - (1 - light.share) ** GAMMA
+    facing = np.maximum(vertex_normals(vertices, faces) @ light.towards, 0.0)
+    direct = facing / max(float(light.towards @ light.up), 0.1) * _reached(vertices, faces, light)
+    return np.asarray(1 - lamp + lamp * direct, np.float32)
+
+
+def _reached(vertices: Array, faces: Array, light: Light) -> Array:
+    """How much of the lamp each vertex sees past the rest of the body, (V,) in [0, 1]: by a shadow map."""
+    side = np.cross(light.towards, [0.0, 0.0, 1.0])
+    length = float(np.linalg.norm(side))
+    side = side / length if length > 1e-3 else np.array([1.0, 0.0, 0.0])
+    axes = np.stack([side, np.cross(light.towards, side), -light.towards])
+    seen = vertices @ axes.T
+    seen = seen - (seen.min(0) + seen.max(0)) / 2
+    # From so far away rays are as good as parallel.
+    far = 1000.0
+    seen[:, 2] += far
+    middle = _MAP / 2 - 0.5
+    focal = far * _MAP / (2 * max(_REACH, float(np.abs(seen[:, :2]).max())))
+    lamp = Camera(focal, (middle, middle))
+    depth = rasterise(seen, faces, lamp, (_MAP, _MAP), both_sides=True).depth
+    x, y = np.round(project(seen, lamp)).astype(int).T
+    out = np.zeros(len(vertices))
+    around = range(-1, 2)
+    for i in around:
+        for j in around:
+            nearest = depth[np.clip(y + j, 0, _MAP - 1), np.clip(x + i, 0, _MAP - 1)]
+            out += seen[:, 2] < nearest + _BEFORE
+    return out / len(around) ** 2
+
+
+def _light(aside: float, away: float, slope: float, share: float = 0.0) -> Light:
+    """The light whose shadow falls `aside` and `away` of the camera per height, on a floor y = ... + slope * z."""
+    up = np.array([0.0, -1.0, slope]) / np.hypot(1.0, slope)
+    right = np.array([1.0, 0.0, 0.0])
+    towards = up - aside * right - away * np.cross(up, right)
+    towards = towards / np.linalg.norm(towards)
+    return Light(towards.astype(np.float32), up.astype(np.float32), share)
+
+
+def _darkness(grey: Array, free: Array) -> Array:
+    """How much darker than usual in its row each pixel is, (H, W): 0 is as light, 1 is black."""
+    levels = np.full(len(grey), np.nan, np.float32)
+    for y, (row, open_) in enumerate(zip(grey, free, strict=True)):
+        if open_.sum() > 8:
+            levels[y] = np.median(row[open_])
+    known = np.flatnonzero(~np.isnan(levels))
+    if not len(known):
+        return np.zeros(grey.shape, np.float32)
+    levels = np.interp(np.arange(len(grey)), known, levels[known]).astype(np.float32)
+    usual = cv2.GaussianBlur(levels[:, None], (1, 0), sigmaX=0.1, sigmaY=2.0)
+    return np.asarray(np.clip(1 - (cv2.GaussianBlur(grey, (0, 0), 1.0) + 2) / (usual.reshape(-1, 1) + 2), -0.1, 0.7))
+
+
+def _scaled(camera: Camera, scale: float) -> Camera:
+    """The camera of the picture made `scale` times as large."""
+    x, y = ((value + 0.5) * scale - 0.5 for value in camera.centre)
+    return Camera(camera.focal * scale, (x, y))
+
+
+def _correlation(a: Array, b: Array) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-9))
