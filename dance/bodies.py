@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dance import plate
-from dance.matte import grown, torso_length
+from dance.finish import body_shadow
+from dance.finish.body_shadow import Lamp
 from dance.surface import body, fit, light, stances
 from dance.surface.fit import FitOptions
 from dance.surface.raster import rasterise
@@ -24,7 +25,6 @@ _MANY = 0.1  # share of a clip's frames that is worth a word
 # So much of a fitted body lies beside the outline where the pose is wrong, as of people seen from behind; of 14 photos
 # of people from the front 2 to 12 % did.
 _BESIDE = 0.17
-_SOFT = 0.1  # how much wider shadows are than those of bodies, in torso lengths
 
 
 def wanted(mode: str, generator: Generator) -> bool:
@@ -72,17 +72,11 @@ def of_person(person: Person, options: FitOptions, *, on_progress: Report | None
 
 def _without_shadow(view: View, physique: Physique, shone: Light) -> Array:
     """The plate of a photo, (H, W, 3) uint8, the body's shadow being known."""
-    mesh = body.load()
     assert view.pose.stance is not None, "a light is learnt from a body"
-    points = body.vertices_of(mesh, physique, view.pose.stance)
-    height = light.lowest(points, shone)
-    fallen = light.shadow(
-        points, mesh.faces.numpy(), shone, height, physique.camera, view.frame.size
-    )
-    # Clothes and hair cast wider shadows than bodies, and their rims are soft.
-    wider = grown(fallen > 0, _SOFT * torso_length(view.pose))
+    lamp = Lamp(physique, shone)
+    left = body_shadow.left(view.pose.stance, lamp, physique.camera, view.frame.size)
     area = plate.person_area(view.alpha, view.pose)
-    return plate.from_photo(view.frame.rgb, area, view.pose, wider)
+    return plate.from_photo(view.frame.rgb, area, view.pose, left)
 
 
 def of_driver(

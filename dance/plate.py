@@ -25,6 +25,7 @@ _ECC_SIDE = 320
 # The log of how much light a shadow takes at the most where the floor can still be seen in it, and the grey
 # values that black has more than nothing.
 _DARKEST, _GLOW = 1.3, 4.0
+_UNLIT = 0.985  # what a shadow leaves of the light where it begins to be seen
 # Seen in fewer of the samples a place may show the person: where their colours are so many times likelier than
 # the place's. Colours are told apart in so many bins a channel.
 _SELDOM, _RATHER, _BINS = 0.35, 4.0, 16
@@ -72,25 +73,30 @@ def _pixel(point: Array) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def from_photo(rgb: Array, person: Array, pose: Pose, fallen: Array | None = None) -> Array:
+def from_photo(rgb: Array, person: Array, pose: Pose, left: Array | None = None) -> Array:
     """The plate of one picture, (H, W, 3) uint8: the person replaced by their surroundings, their shadow lit.
 
-    fallen: (H, W) bool, where their shadow is known to lie.
+    left: (H, W) float32 in (0, 1], how much of the floor's light their shadow leaves, where that is known.
     """
+    unit = torso_length(pose)
     shadow = cast_shadow(rgb, person, pose)
-    if fallen is not None:
-        shadow |= fallen & ~person
+    if left is None:
+        left = np.ones(shadow.shape, np.float32)
+    else:
+        # Clothes and hair cast wider shadows than bodies.
+        core = left < 1 - 0.5 * (1 - left.min())
+        shadow |= (grown(core, 0.1 * unit) | (left < _UNLIT)) & ~person
     calm = without_noise(rgb)
     filled = inpaint(calm, person | shadow)
-    return lit(calm, filled, shadow, person, torso_length(pose))
+    return lit(calm, filled, shadow, person, unit, left)
 
 
-def lit(rgb: Array, filled: Array, shadow: Array, person: Array, unit: float) -> Array:
+def lit(rgb: Array, filled: Array, shadow: Array, person: Array, unit: float, left: Array) -> Array:
     """The filled picture (H, W, 3) uint8 with the floor's own pattern where the shadow let it be seen.
 
-    rgb: the picture with person and shadow, (H, W) bool.  unit: the torso's length in pixels. The floor in
-    the shadow is divided by how much darker it is than what was filled in, which a median tells from the
-    pattern of both by being wider than its lines.
+    rgb: the picture with person and shadow, (H, W) bool.  unit: the torso's length in pixels.  left: see
+    `from_photo`. The floor in the shadow is divided by how much darker it is than what was filled in, which a
+    median of what `left` does not say tells from the pattern of both by being wider than its lines.
     """
     if not shadow.any():
         return filled
@@ -102,12 +108,13 @@ def lit(rgb: Array, filled: Array, shadow: Array, person: Array, unit: float) ->
     )
     dark, body = shadow[part], person[part]
     seen, wanted = (picture[part].astype(np.float32) + _GLOW for picture in (rgb, filled))
-    ratio = np.clip(np.log(seen / wanted), -_DARKEST, _DARKEST)
+    known = np.log(np.maximum(left[part], 0.1)).astype(np.float32)[..., None]
+    ratio = np.clip(np.log(seen / wanted) - known, -_DARKEST, _DARKEST)
     # The person's place is neither lit nor dark: it takes over what is beside it.
     ratio = membrane(ratio, body)
     steps = np.clip(np.round((ratio / _DARKEST + 1) * 127.5), 0, 255).astype(np.uint8)
     smooth = cv2.GaussianBlur(cv2.medianBlur(steps, side), (0, 0), side / 8).astype(np.float32)
-    loss = np.minimum((smooth / 127.5 - 1) * _DARKEST, 0)
+    loss = np.minimum((smooth / 127.5 - 1) * _DARKEST + known, 0)
     bright = seen * np.exp(-loss)
     # Nothing can be seen in what is nearly black; and no seam where the shadow ends.
     share = np.clip(4 * (1 + loss.min(-1) / _DARKEST), 0, 1)

@@ -13,7 +13,10 @@ from dance.finish.shadow import darken
 from dance.surface import body as bodies
 from dance.surface import light as lights
 from dance.surface import stances
-from dance.types import Array, Camera, Light, Moment, Physique, Size
+from dance.types import Array, Camera, Light, Moment, Physique, Size, Stance
+
+CONTACT: float = 0.35
+"""How much of the light is gone right under a foot, as a rule."""
 
 _RISE = 0.2  # metres a second that the floor may rise: walking uphill or away, not a jump
 _RIM = 0.034  # metres over which a shadow's rim is soft
@@ -44,31 +47,48 @@ def cast(
 ) -> Ground | None:
     """Darkens the picture (H, W, 3) uint8, in place, where the body's shadow falls; returns the floor for the next moment.
 
-    contact: how much of the light is gone right under a foot, in [0, 1].
+    contact: see `left`.
     """
     stance = moment.pose.stance
     if stance is None or not moment.pose.found:
         return None if moment.cut else ground
-    mesh, camera = bodies.load(), lamp.physique.camera
-    vertices = bodies.vertices_of(mesh, lamp.physique, stance)
+    vertices = bodies.vertices_of(bodies.load(), lamp.physique, stance)
     ground = follow(ground, moment, lights.lowest(vertices, lamp.light))
+    # Shadows are soft: every other pixel tells them.
     size: Size = (rgb.shape[0] // 2, rgb.shape[1] // 2)
-    if min(size) < 1:
-        return ground
+    camera = lamp.physique.camera
     half = Camera(camera.focal / 2, (camera.centre[0] / 2 - 0.25, camera.centre[1] / 2 - 0.25))
-    faces = np.ascontiguousarray(mesh.faces.numpy(), np.int32)
-    fallen = lights.shadow(vertices, faces, lamp.light, ground.height, half, size)
-    rim = _RIM * half.focal / max(float(stance.root[2]), 0.1)
-    left = 1 - lamp.light.share * cv2.GaussianBlur(fallen, (0, 0), max(0.8, rim))
-    joints = stances.joints([stance], lamp.physique)[0][list(_FEET)]
-    left *= 1 - contact * _contact(joints, lamp.light, ground, half, size)
-    dark = 1 - left
+    dark = 1 - left(stance, lamp, half, size, ground, contact)
     rows, columns = np.flatnonzero(dark.max(1) > 0), np.flatnonzero(dark.max(0) > 0)
     if len(rows) and len(columns):
         box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         there = np.s_[2 * rows[0] : 2 * rows[-1] + 2, 2 * columns[0] : 2 * columns[-1] + 2]
         darken(rgb[there], cv2.resize(dark[box], None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR))
     return ground
+
+
+def left(
+    stance: Stance,
+    lamp: Lamp,
+    camera: Camera,
+    size: Size,
+    ground: Ground | None = None,
+    contact: float = CONTACT,
+) -> Array:
+    """How much of its light the body leaves each pixel of the floor, (H, W) float32 in (0, 1].
+
+    camera, size: of the picture.  ground: without it the body stands on the floor.
+    contact: how much of all light is gone right under a foot, in [0, 1].
+    """
+    mesh = bodies.load()
+    vertices = bodies.vertices_of(mesh, lamp.physique, stance)
+    height = lights.lowest(vertices, lamp.light) if ground is None else ground.height
+    faces = np.ascontiguousarray(mesh.faces.numpy(), np.int32)
+    fallen = lights.shadow(vertices, faces, lamp.light, height, camera, size)
+    rim = max(0.8, _RIM * camera.focal / max(float(stance.root[2]), 0.1))
+    direct = 1 - lamp.light.share * cv2.GaussianBlur(fallen, (0, 0), rim)
+    feet = stances.joints([stance], lamp.physique)[0][list(_FEET)]
+    return np.asarray(direct * (1 - contact * _contact(feet, lamp.light, height, camera, size)))
 
 
 def follow(ground: Ground | None, moment: Moment, low: float) -> Ground:
@@ -79,9 +99,9 @@ def follow(ground: Ground | None, moment: Moment, low: float) -> Ground:
     return Ground(min(low, risen), moment.time)
 
 
-def _contact(feet: Array, light: Light, ground: Ground, camera: Camera, size: Size) -> Array:
+def _contact(feet: Array, light: Light, height: float, camera: Camera, size: Size) -> Array:
     """How dark it is under the feet (N, 3), (H, W) float32 in [0, 1]: bell-shaped spots on the floor."""
-    above = feet @ light.up - ground.height
+    above = feet @ light.up - height
     spots = feet - above[:, None] * light.up
     out = np.zeros(size, np.float32)
     if spots[:, 2].min() < 0.1:
@@ -99,7 +119,7 @@ def _contact(feet: Array, light: Light, ground: Ground, camera: Camera, size: Si
     rays = np.stack([columns, rows, np.ones_like(columns)], -1)
     falling = rays @ light.up
     with np.errstate(divide="ignore"):
-        far = np.where(falling * ground.height > 0, ground.height / falling, np.inf)
+        far = np.where(falling * height > 0, height / falling, np.inf)
     floor = rays * np.where(np.isfinite(far), far, 1e3)[..., None]
     dark = np.zeros(columns.shape)
     for spot, lift in zip(spots, np.maximum(above - _SOLE, 0.0), strict=True):

@@ -24,7 +24,7 @@ _HEAD, _ONE_FACE, _NEXT = BONES.index("head"), 4.0, 0.4
 
 # How far the light's changes are believed, and how much darker and brighter it makes what is drawn at the most:
 # brightened is what lay in the dark, where pictures show least.
-_BELIEVED, _DARKEST, _BRIGHTEST = 0.7, 0.6, 1.15
+_BELIEVED, _DARKEST, _BRIGHTEST = 0.85, 0.65, 1.08
 
 
 def gains(falls: Array, fell: Array, weights: Array) -> Array:
@@ -37,7 +37,8 @@ def gains(falls: Array, fell: Array, weights: Array) -> Array:
     rest = np.maximum(1 - weights.sum(1), 0)
     before = (weights * fell).sum(1) + rest * usual
     ratio = np.clip(falls / np.maximum(before, 1e-3), 0, 4) ** (1 / GAMMA)
-    return np.clip(1 + _BELIEVED * (ratio - 1), _DARKEST, _BRIGHTEST).astype(np.float32)
+    believed = np.clip(1 + _BELIEVED * (ratio - 1), _DARKEST, _BRIGHTEST)
+    return np.asarray(believed, np.float32)
 
 
 def likeness(now: Array, looks: Array) -> Array:

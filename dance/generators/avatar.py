@@ -17,12 +17,14 @@ import cv2
 import numpy as np
 import torch
 from pydantic import Field
+from scipy import sparse
 
 from dance.config import Options
 from dance.generators import _avatar_halo, _avatar_views
 from dance.generators._avatar_draw import release, shade
 from dance.surface import atlas as atlases
 from dance.surface.dressed import Dressed, dress, standing
+from dance.surface.fields import neighbours
 from dance.surface.light import falling
 from dance.surface.outline import project
 from dance.surface.raster import rasterise
@@ -62,7 +64,8 @@ class Code:
     pictures: for each level, half the size of the one before, (N, H, W, 3) uint8.
     places: (V, N, 2) float32, where vertices are in those of the first level.  seen: (V, N) float32 in [0, 1].
     turns: (N, B, 3, 3) float32.  away: metres.  atlas: (A, A, 4) uint8, colours and how far they are painted.
-    light: of the person's place, where it is known.  fell: (V, N) float32, how much of it fell on vertices.
+    light: of the person's place, where it is known.  mean: see `fields.neighbours`.
+    fell: (V, N) float32, how much light fell on vertices.
     """
 
     size: Size
@@ -74,6 +77,7 @@ class Code:
     away: float
     atlas: Array
     light: Light | None
+    mean: sparse.csr_matrix
     fell: Array
 
 
@@ -95,6 +99,7 @@ class Avatar:
         levels = [[look.rgb for look in looks]]
         while len(levels) < _LEVELS:
             levels.append([cv2.pyrDown(rgb) for rgb in levels[-1]])
+        mean = neighbours(dressed.faces, len(dressed.weights))
         painted = np.round(255 * dressed.atlas.painted).astype(np.uint8)
         return Code(
             person.size, dressed, [np.stack(level) for level in levels],
@@ -102,7 +107,8 @@ class Avatar:
             np.stack([look.seen for look in looks], 1),
             np.stack([look.turns for look in looks]),
             float(np.median([look.away for look in looks])),
-            np.dstack([dressed.atlas.rgb, painted]), person.light, _fell(person, dressed),
+            np.dstack([dressed.atlas.rgb, painted]), person.light, mean,
+            _fell(person, dressed, mean),
         )  # fmt: skip
 
     def render(self, code: Code, poses: Sequence[Pose], state: None) -> tuple[Drawn, None]:
@@ -127,13 +133,14 @@ class Avatar:
         return Drawn(pictures, torch.from_numpy(alpha)[:, None]), None
 
 
-def _fell(person: Person, dressed: Dressed) -> Array:
+def _fell(person: Person, dressed: Dressed, mean: sparse.csr_matrix) -> Array:
     """How much light fell on each vertex in each look, (V, N) float32; 1 where nothing is known of the light."""
     stances = [view.pose.stance for view in person.views if view.pose.stance is not None]
     if person.light is None:
         return np.ones((len(dressed.weights), len(stances)), np.float32)
     shone = [
-        falling(standing(dressed, stance)[0], dressed.faces, person.light) for stance in stances
+        falling(standing(dressed, stance)[0], dressed.faces, mean, person.light)
+        for stance in stances
     ]
     return np.stack(shone, 1)
 
@@ -165,7 +172,7 @@ def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
     out = np.empty((bottom - top, right - left, 4), np.float32)
     gains = np.ones(len(vertices), np.float32)
     if code.light is not None:
-        falls = falling(vertices, dressed.faces, code.light)
+        falls = falling(vertices, dressed.faces, code.mean, code.light)
         gains = _avatar_views.gains(falls, code.fell, weights)
     shade(
         out, fragments.face, fragments.bary, dressed.faces, code.pictures[level],

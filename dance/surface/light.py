@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy import sparse
 from scipy.optimize import minimize
 
 from dance.surface import body as bodies
@@ -29,6 +30,9 @@ _GRID = np.arange(-2.4, 2.41, 0.3)
 _DOUBT = 0.02  # what the fit loses when the slope is off by that much
 # The shadow map on the body: pixels of a side, metres that it shows, metres by which something must be nearer to the lamp.
 _MAP, _REACH, _BEFORE = 256, 1.2, 0.05
+# What light from all around is stronger from above than from the side; how far light creeps round a body; and how
+# often the surface is smoothed.
+_SKY, _SCATTER, _SMOOTH = 0.25, 0.2, 3
 
 
 def learn(view: View, physique: Physique) -> Light | None:
@@ -64,7 +68,7 @@ def learn(view: View, physique: Physique) -> Light | None:
     def misfit(way: Array) -> float:
         aside, away, tilt = way
         fit = _correlation(shadow_of(aside, away, usual + tilt), dark)
-        return _DOUBT * (tilt / _TILT) ** 2 - fit
+        return float(_DOUBT * (tilt / _TILT) ** 2 - fit)
 
     starts = [np.array([aside, away, 0.0]) for aside in _GRID for away in _GRID]
     starts = sorted(starts, key=misfit)[:3]
@@ -108,12 +112,21 @@ def shadow(
     return (found.face >= 0).astype(np.float32)
 
 
-def falling(vertices: Array, faces: Array, light: Light) -> Array:
-    """How much light falls on each vertex, (V,) float32; 1 is what the open floor gets."""
+def falling(vertices: Array, faces: Array, mean: sparse.csr_matrix, light: Light) -> Array:
+    """How much light falls on each vertex, (V,) float32; 1 is what the open floor gets.
+
+    mean: see `fields.neighbours`; with it the surface is as smooth as cloth over it.
+    """
     lamp = 1 - (1 - light.share) ** GAMMA
-    facing = np.maximum(vertex_normals(vertices, faces) @ light.towards, 0.0)
-    direct = facing / max(float(light.towards @ light.up), 0.1) * _reached(vertices, faces, light)
-    return np.asarray(1 - lamp + lamp * direct, np.float32)
+    reached, normals = _reached(vertices, faces, light), vertex_normals(vertices, faces)
+    for _ in range(_SMOOTH):
+        reached, normals = mean @ reached, mean @ normals
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
+    # Skin and cloth scatter the light a little beyond where it reaches.
+    facing = np.maximum(normals @ light.towards + _SCATTER, 0.0) / (1 + _SCATTER)
+    direct = facing * reached / max(float(light.towards @ light.up), 0.1)
+    around = 1 - _SKY + _SKY * (normals @ light.up)
+    return np.asarray((1 - lamp) * around + lamp * direct, np.float32)
 
 
 def _reached(vertices: Array, faces: Array, light: Light) -> Array:
@@ -161,7 +174,11 @@ def _darkness(grey: Array, free: Array) -> Array:
         return np.zeros(grey.shape, np.float32)
     levels = np.interp(np.arange(len(grey)), known, levels[known]).astype(np.float32)
     usual = cv2.GaussianBlur(levels[:, None], (1, 0), sigmaX=0.1, sigmaY=2.0)
-    return np.asarray(np.clip(1 - (cv2.GaussianBlur(grey, (0, 0), 1.0) + 2) / (usual.reshape(-1, 1) + 2), -0.1, 0.7))
+    return np.asarray(
+        np.clip(
+            1 - (cv2.GaussianBlur(grey, (0, 0), 1.0) + 2) / (usual.reshape(-1, 1) + 2), -0.1, 0.7
+        )
+    )
 
 
 def _scaled(camera: Camera, scale: float) -> Camera:
