@@ -6,8 +6,10 @@ from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
+import coloured_body
 import numpy as np
 import pytest
+from lit_body import lamp, lit
 
 from dance import bodies
 from dance.surface import body, stances
@@ -86,6 +88,28 @@ def test_views_of_a_track_that_is_part_of_a_file_are_known_by_their_times(
     found = bodies.of_person(replace(person(whole), track=part), OPTIONS)
     assert list(asked[0]["mattes"]) == [1]
     assert found.views[0].pose.stance is found.track.poses[1].stance
+
+
+def test_a_photo_with_a_shadow_tells_its_light_and_loses_the_shadow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    light = lamp(0.6, 0.7)
+    shown = lit(light)
+    bare = replace(shown, pose=replace(shown.pose, stance=None))
+    poses = Track([bare.pose], [Fraction(0)], shown.frame.size)
+    fitted = coloured_body.PHYSIQUE, [shown.pose.stance]
+    monkeypatch.setattr(bodies.fit, "fit", lambda *_, **__: fitted)
+    found = bodies.of_person(Person([bare], shown.frame.rgb, poses), OPTIONS)
+    assert found.light is not None
+    assert found.light.towards @ light.towards > 0.97
+    dark = (shown.frame.rgb.mean(2) < 140) & (shown.alpha < 0.01)
+    assert dark.sum() > 100
+    assert abs(found.plate[dark].mean() - 200) < 8
+    # Of a video the place is seen without the shadow when they are elsewhere.
+    two = Track([bare.pose] * 2, [Fraction(0), Fraction(1)], shown.frame.size)
+    monkeypatch.setattr(bodies.fit, "fit", lambda *_, **__: (fitted[0], fitted[1] * 2))
+    video = bodies.of_person(Person([bare], shown.frame.rgb, two), OPTIONS)
+    assert video.light is not None and video.plate is shown.frame.rgb
 
 
 def test_a_person_with_a_body_is_not_fitted_again(asked: list[dict[str, object]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from figure import mask_of, painted, pose_at, room
 
 from dance import person_files
-from dance.types import Camera, Frame, InputError, Person, Physique, Stance, Track, View
+from dance.types import Camera, Frame, InputError, Light, Person, Physique, Stance, Track, View
 
 SIZE = (120, 160)
 
@@ -46,8 +46,13 @@ def test_the_3d_body_of_a_person_comes_back(tmp_path: Path) -> None:
     track = replace(fresh.track, poses=[replace(p, stance=stance) for p in fresh.track.poses])
     views = [replace(v, pose=replace(v.pose, stance=stance)) for v in fresh.views]
     body = Physique(np.linspace(-1, 1, 7, dtype=np.float32), Camera(192.0, (79.5, 59.5)), 0.75)
-    person_files.save(replace(fresh, track=track, views=views, physique=body), tmp_path / "person")
+    towards, up = np.array([0.6, -0.8, 0], np.float32), np.array([0, -1, 0], np.float32)
+    whole = replace(fresh, track=track, views=views, physique=body, light=Light(towards, up, 0.4))
+    person_files.save(whole, tmp_path / "person")
     after = person_files.load(tmp_path / "person")
+    assert after.light is not None
+    assert np.array_equal(after.light.towards, towards) and np.array_equal(after.light.up, up)
+    assert after.light.share == 0.4
     assert after.physique is not None
     assert np.array_equal(after.physique.shape, body.shape)
     assert (after.physique.camera, after.physique.sure) == (body.camera, body.sure)

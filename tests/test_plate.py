@@ -144,9 +144,24 @@ def test_the_floor_keeps_its_lines_in_a_taken_out_shadow() -> None:
     photo = np.round(floor * light).astype(np.uint8)
     grown = cv2.dilate(shadow.astype(np.uint8), np.ones((13, 13))) > 0
     plain = np.where(grown[..., None], 147, floor).astype(np.uint8)
-    clean = plate.lit(photo, plain, grown, np.zeros_like(shadow), UNIT)
+    nobody, unknown = np.zeros_like(shadow), np.ones(shadow.shape, np.float32)
+    clean = plate.lit(photo, plain, grown, nobody, UNIT, unknown)
     assert np.array_equal(clean[~grown], plain[~grown])
     assert psnr(clean[shadow], floor[shadow]) > psnr(plain[shadow], floor[shadow]) + 3
+    known = plate.lit(photo, plain, grown, nobody, UNIT, light[..., 0].astype(np.float32))
+    assert psnr(known[grown], floor[grown]) > psnr(clean[grown], floor[grown]) + 1
+
+
+def test_a_shadow_that_reaches_the_pictures_edge_is_taken_out_where_it_is_known() -> None:
+    background, pose = room(SIZE), pose_at(160, 120, UNIT)
+    fallen = np.zeros(SIZE, np.float32)
+    cv2.line(fallen, (165, 203), (319, 190), 1, 12)
+    left = 1 - 0.45 * cv2.GaussianBlur(fallen, (0, 0), 1.5)
+    one = sample((background * left[..., None]).astype(np.uint8), 160)
+    dark = (fallen > 0) & ~one.person
+    assert psnr(plate.from_photo(one.rgb, one.person, pose)[dark], background[dark]) < 16
+    clean = plate.from_photo(one.rgb, one.person, pose, left)
+    assert psnr(clean[dark], background[dark]) > 26
 
 
 def test_hands_a_matte_has_missed_are_the_persons() -> None:

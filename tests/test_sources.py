@@ -17,7 +17,7 @@ from dance import config, dataset, person_files, pipeline, sources, video
 from dance.config import Plugin
 from dance.generators import edn
 from dance.geometry import resized
-from dance.types import Camera, Frame, InputError, Physique, Pose
+from dance.types import Camera, Frame, InputError, Light, Physique, Pose
 
 FACTS = {"config": {"recipe": {"name": "edn"}, "seed": 3}, "dataset": {"sha256": "0" * 64}}
 
@@ -156,9 +156,11 @@ def test_the_3d_body_of_a_placed_person_is_seen_where_the_picture_shows_it(data:
     person = replace(
         person_files.load(data / dataset.PERSON),
         physique=Physique(np.zeros(7, np.float32), camera),
+        light=Light(np.float32([0.6, -0.8, 0]), np.float32([0, -1, 0]), 0.4),
     )
     inner = (2 * SIZE[0], 2 * SIZE[1])
     wide = sources.placed(person, inner, (inner[0], 3 * SIZE[1]))
+    assert wide.light is person.light
     assert wide.physique is not None
     point, seen = np.array([0.3, -0.2]) / 3.0, wide.physique.camera
     pixel = np.float32(camera.focal * point + camera.centre)

@@ -6,6 +6,7 @@ Shapes: N looks, V vertices, B bones.
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from dance.surface.body import BONES
 from dance.surface.light import GAMMA
@@ -25,20 +26,36 @@ _HEAD, _ONE_FACE, _NEXT = BONES.index("head"), 4.0, 0.4
 # How far the light's changes are believed, and how much darker and brighter it makes what is drawn at the most:
 # brightened is what lay in the dark, where pictures show least.
 _BELIEVED, _DARKEST, _BRIGHTEST = 0.85, 0.65, 1.08
+# A look that saw a place this well tells how it was lit; and its neighbours so many edges away.
+_GLIMPSE, _EVEN = 0.05, 6
 
 
-def gains(falls: Array, fell: Array, weights: Array) -> Array:
+def gains(falls: Array, fell: Array, weights: Array, guessed: Array) -> Array:
     """How much brighter each vertex is than in the looks it is drawn from, (V,) float32, of a picture's levels.
 
     falls: (V,) how much light falls on it now.  fell: (V, N) how much did in the looks.  weights: see `shares`;
-    what they lack to 1 was guessed from places in the usual light.
+    what they lack to 1 is drawn in colours on which fell what is `guessed`, (V,).
     """
-    usual = float(np.median(fell.max(1)))
     rest = np.maximum(1 - weights.sum(1), 0)
-    before = (weights * fell).sum(1) + rest * usual
+    before = (weights * fell).sum(1) + rest * guessed
     ratio = np.clip(falls / np.maximum(before, 1e-3), 0, 4) ** (1 / GAMMA)
     believed = np.clip(1 + _BELIEVED * (ratio - 1), _DARKEST, _BRIGHTEST)
     return np.asarray(believed, np.float32)
+
+
+def guessed_light(fell: Array, seen: Array, mean: sparse.csr_matrix) -> Array:
+    """How much light fell on the colours the atlas has for each vertex, (V,) float32.
+
+    Where a look saw it at all, what fell there; elsewhere colours were taken from places in the usual light.
+    fell, seen: (V, N).  mean: see `fields.neighbours`.
+    """
+    best = seen.argmax(1)
+    own = fell[np.arange(len(fell)), best]
+    known = np.clip(seen.max(1) / _GLIMPSE, 0, 1)
+    usual = float(np.average(own, weights=known)) if known.any() else 1.0
+    for _ in range(_EVEN):
+        known = np.maximum(known, mean @ known)
+    return np.asarray(usual + known * (own - usual), np.float32)
 
 
 def likeness(now: Array, looks: Array) -> Array:

@@ -65,7 +65,7 @@ class Code:
     places: (V, N, 2) float32, where vertices are in those of the first level.  seen: (V, N) float32 in [0, 1].
     turns: (N, B, 3, 3) float32.  away: metres.  atlas: (A, A, 4) uint8, colours and how far they are painted.
     light: of the person's place, where it is known.  mean: see `fields.neighbours`.
-    fell: (V, N) float32, how much light fell on vertices.
+    fell: (V, N) float32, how much light fell on vertices.  guessed: see `_avatar_views.guessed_light`.
     """
 
     size: Size
@@ -79,6 +79,7 @@ class Code:
     light: Light | None
     mean: sparse.csr_matrix
     fell: Array
+    guessed: Array
 
 
 class Avatar:
@@ -100,15 +101,17 @@ class Avatar:
         while len(levels) < _LEVELS:
             levels.append([cv2.pyrDown(rgb) for rgb in levels[-1]])
         mean = neighbours(dressed.faces, len(dressed.weights))
+        fell = _fell(person, dressed, mean)
+        seen = np.stack([look.seen for look in looks], 1)
         painted = np.round(255 * dressed.atlas.painted).astype(np.uint8)
         return Code(
             person.size, dressed, [np.stack(level) for level in levels],
             np.ascontiguousarray(np.stack([look.xy for look in looks], 1)),
-            np.stack([look.seen for look in looks], 1),
+            seen,
             np.stack([look.turns for look in looks]),
             float(np.median([look.away for look in looks])),
             np.dstack([dressed.atlas.rgb, painted]), person.light, mean,
-            _fell(person, dressed, mean),
+            fell, _avatar_views.guessed_light(fell, seen, mean),
         )  # fmt: skip
 
     def render(self, code: Code, poses: Sequence[Pose], state: None) -> tuple[Drawn, None]:
@@ -173,7 +176,7 @@ def _draw(code: Code, stance: Stance, rgb: Array, alpha: Array) -> None:
     gains = np.ones(len(vertices), np.float32)
     if code.light is not None:
         falls = falling(vertices, dressed.faces, code.mean, code.light)
-        gains = _avatar_views.gains(falls, code.fell, weights)
+        gains = _avatar_views.gains(falls, code.fell, weights, code.guessed)
     shade(
         out, fragments.face, fragments.bary, dressed.faces, code.pictures[level],
         places.astype(np.float32), weights, code.atlas, dressed.layout.corners,

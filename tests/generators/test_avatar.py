@@ -8,8 +8,8 @@ import pytest
 from coloured_body import GREY, SIZE, colours, person, photographed, pose, stance
 from PIL import Image
 
-from dance.generators import avatar
-from dance.types import Array, InputError, Person, Pose
+from dance.generators import _avatar_views, avatar
+from dance.types import Array, InputError, Light, Person, Pose
 
 THICK = 0.01
 
@@ -124,3 +124,41 @@ def test_an_artists_paint_is_drawn_and_the_rest_stays(front: Person, tmp_path: P
 
 def test_the_known_colours_are_of_two_sides() -> None:
     assert {tuple(c) for c in colours()[:, [0, 2]]} == {(220, 40), (40, 220)}
+
+
+def shone(known: Person, towards: tuple[float, float, float], share: float = 0.5) -> Person:
+    way = np.array(towards, np.float32)
+    light = Light(way / np.linalg.norm(way), np.array([0, -1, 0], np.float32), share)
+    return replace(known, light=light)
+
+
+def test_in_its_own_light_a_source_view_is_drawn_as_it_was(front: Person) -> None:
+    view = front.views[0]
+    (plain,), _ = draw(front, view.pose)
+    (picture,), _ = draw(shone(front, (0.7, -0.7, -0.5)), view.pose)
+    assert np.abs(picture - plain).mean() < 1
+
+
+def test_who_turns_round_is_bright_where_the_lamp_is(front: Person) -> None:
+    away = pose(stance(180))
+    (plain,), (alpha,) = draw(front, away)
+    (lit,), _ = draw(shone(front, (0.9, -0.5, -0.1)), away)  # the lamp is at the picture's right
+    brighter = lit.mean(2) / plain.mean(2)
+    columns = np.arange(SIZE[1])[None]
+    right, left = ((alpha > 0.99) & side for side in (columns > 74, columns < 69))
+    assert brighter[right].mean() > brighter[left].mean() + 0.1
+
+
+def test_gains_are_what_the_light_does_within_bounds() -> None:
+    fell = np.array([[1.0], [1.0], [1.0], [0.2]], np.float32)
+    falls = np.array([1.0, 0.8, 0.01, 1.0], np.float32)
+    weights = np.ones((4, 1), np.float32)
+    same, darker, darkest, brighter = _avatar_views.gains(
+        falls, fell, weights, np.ones(4, np.float32)
+    )
+    assert same == 1
+    assert 0.8 ** (1 / 2.2) < darker < 1
+    assert darkest == np.float32(0.65)
+    assert 1 < brighter <= np.float32(1.08)
+    nothing_seen = _avatar_views.gains(falls, fell, 0 * weights, np.full(4, 2, np.float32))
+    assert (nothing_seen < 1).all()
