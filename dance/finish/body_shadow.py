@@ -15,14 +15,13 @@ from dance.surface import light as lights
 from dance.surface import stances
 from dance.types import Array, Camera, Light, Moment, Physique, Size, Stance
 
-CONTACT: float = 0.35
-"""How much of the light is gone right under a foot, as a rule."""
-
 _RISE = 0.2  # metres a second that the floor may rise: walking uphill or away, not a jump
 _RIM = 0.034  # metres over which a shadow's rim is soft
 # A foot darkens the floor within so many metres; lifted by so many it does so a third as much.
 _NEAR, _LIFT = 0.15, 0.12
+_CONTACT = 0.35  # of the light is gone right under a foot, as a rule
 _SOLE = 0.06  # metres: joints of feet that stand are so high
+_STEP = 2  # spots are so soft that every other pixel tells them
 _FEET = (sk.LEFT_ANKLE, sk.LEFT_HEEL, sk.LEFT_BIG_TOE, sk.RIGHT_ANKLE, sk.RIGHT_HEEL, sk.RIGHT_BIG_TOE)  # fmt: skip
 
 
@@ -47,7 +46,7 @@ def cast(
 ) -> Ground | None:
     """Darkens the picture (H, W, 3) uint8, in place, where the body's shadow falls; returns the floor for the next moment.
 
-    contact: see `left`.
+    contact: how much of all light is gone right under a foot, in [0, 1].
     """
     stance = moment.pose.stance
     if stance is None or not moment.pose.found:
@@ -58,7 +57,7 @@ def cast(
     size: Size = (rgb.shape[0] // 2, rgb.shape[1] // 2)
     camera = lamp.physique.camera
     half = Camera(camera.focal / 2, (camera.centre[0] / 2 - 0.25, camera.centre[1] / 2 - 0.25))
-    dark = 1 - left(stance, lamp, half, size, ground, contact)
+    dark = 1 - _left(vertices, stance, lamp, half, size, ground.height, contact)
     rows, columns = np.flatnonzero(dark.max(1) > 0), np.flatnonzero(dark.max(0) > 0)
     if len(rows) and len(columns):
         box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -67,23 +66,26 @@ def cast(
     return ground
 
 
-def left(
+def left(stance: Stance, lamp: Lamp, camera: Camera, size: Size) -> Array:
+    """How much of its light the body that stands there leaves each pixel of the floor, (H, W) float32 in (0, 1].
+
+    camera, size: of the picture.
+    """
+    vertices = bodies.vertices_of(bodies.load(), lamp.physique, stance)
+    height = lights.lowest(vertices, lamp.light)
+    return _left(vertices, stance, lamp, camera, size, height, _CONTACT)
+
+
+def _left(
+    vertices: Array,
     stance: Stance,
     lamp: Lamp,
     camera: Camera,
     size: Size,
-    ground: Ground | None = None,
-    contact: float = CONTACT,
+    height: float,
+    contact: float,
 ) -> Array:
-    """How much of its light the body leaves each pixel of the floor, (H, W) float32 in (0, 1].
-
-    camera, size: of the picture.  ground: without it the body stands on the floor.
-    contact: how much of all light is gone right under a foot, in [0, 1].
-    """
-    mesh = bodies.load()
-    vertices = bodies.vertices_of(mesh, lamp.physique, stance)
-    height = lights.lowest(vertices, lamp.light) if ground is None else ground.height
-    faces = np.ascontiguousarray(mesh.faces.numpy(), np.int32)
+    faces = np.ascontiguousarray(bodies.load().faces.numpy(), np.int32)
     fallen = lights.shadow(vertices, faces, lamp.light, height, camera, size)
     rim = max(0.8, _RIM * camera.focal / max(float(stance.root[2]), 0.1))
     direct = 1 - lamp.light.share * cv2.GaussianBlur(fallen, (0, 0), rim)
@@ -113,8 +115,8 @@ def _contact(feet: Array, light: Light, height: float, camera: Camera, size: Siz
     if left >= right or top >= bottom:
         return out
     columns, rows = np.meshgrid(
-        (np.arange(left, right) - camera.centre[0]) / camera.focal,
-        (np.arange(top, bottom) - camera.centre[1]) / camera.focal,
+        (np.arange(left, right, _STEP) - camera.centre[0]) / camera.focal,
+        (np.arange(top, bottom, _STEP) - camera.centre[1]) / camera.focal,
     )
     rays = np.stack([columns, rows, np.ones_like(columns)], -1)
     falling = rays @ light.up
@@ -126,5 +128,11 @@ def _contact(feet: Array, light: Light, height: float, camera: Camera, size: Siz
         away = ((floor - spot) ** 2).sum(-1) / _NEAR**2
         np.maximum(dark, np.exp(-away - lift / _LIFT), out=dark)
     # Exactly nothing farther off: on a plain floor the smallest step would show.
-    out[top:bottom, left:right] = np.clip((dark - 0.01) / 0.99, 0, 1)
+    dark = np.clip((dark - 0.01) / 0.99, 0, 1).astype(np.float32)
+    # The middles of the first pixels are those that were asked.
+    scale = np.array([[1 / _STEP, 0, 0], [0, 1 / _STEP, 0]])
+    out[top:bottom, left:right] = cv2.warpAffine(
+        dark, scale, (right - left, bottom - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
     return out
