@@ -27,7 +27,7 @@ import dance
 from dance import bodies, picture, plugins, render, sheets, sources, video, weights
 from dance.config import Options, Plugin, check
 from dance.devices import choose_device, cores_for_stages
-from dance.finish import compose, face, steady, sunlight
+from dance.finish import compose, face, silhouette_shadow, steady
 from dance.finish.body_shadow import Lamp
 from dance.finish.compose import ComposeOptions
 from dance.finish.face import FaceOptions
@@ -416,7 +416,7 @@ def finished(
     if kind == "source" and person.physique is not None and person.light is not None:
         lamp = Lamp(person.physique, person.light)
     elif kind == "source":
-        slant = sunlight.learn(person)
+        slant = silhouette_shadow.learn(person)
     yield from compose.compose(
         layers, config.compose, plate=person.plate, behind=behind, slant=slant, lamp=lamp
     )

@@ -12,10 +12,10 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from dance.config import Options
-from dance.finish import body_shadow, sunlight
+from dance.finish import body_shadow, silhouette_shadow
 from dance.finish.body_shadow import Lamp
 from dance.finish.shadow import cast, follow_floor
-from dance.finish.sunlight import Slant
+from dance.finish.silhouette_shadow import Slant
 from dance.types import Array, Frame, InputError, Layer, Size
 
 Kind = Literal["source", "driver", "transparent", "colour", "file"]
@@ -115,7 +115,7 @@ def compose(
             elif shadow > 0:
                 floor = follow_floor(floor, layer.moment)
                 if slant is not None and floor is not None and wanted == "source":
-                    sunlight.cast(rgb, layer.alpha, slant, floor)
+                    silhouette_shadow.cast(rgb, layer.alpha, slant, floor)
                 cast(rgb, layer.moment.pose, floor, shadow)
             put_over(rgb, layer.rgb, layer.alpha)
             yield Frame(rgb, time, index)

@@ -24,8 +24,8 @@ _WIDE = 160  # pixels of the longer side when learning
 _FIT = 0.45  # correlation of the body's shadow and the darkness below which no shadow is believed
 _FAINT = 0.1  # a share of the light that is as likely a stain on the floor
 # At a shadow's outline, looked for in pictures of so many pixels over so many metres and at no fewer places, levels
-# fall by these shares of what the lamp gives, at more than so many places (20 rendered pictures with a shadow: 0.76
-# to 0.99; 12 photos without: 0.04 to 0.49), and hues stay within so much of Lab (up to 11; a mat on sand: 21).
+# fall by these shares of what the lamp gives, at more than so many places (18 rendered pictures with a shadow: 0.76
+# to 0.99; 9 photos without: 0.04 to 0.49), and hues stay within so much of Lab (up to 11; a mat on sand: 21).
 _FINE, _SOFT, _FEW, _STEP, _AGREED, _HUE = 320, 0.05, 30, (0.35, 1.6), 0.65, 15.0
 # A camera is held or put at about chest height, metres, and looks down by so much at the most (as a slope); slopes
 # of floors are believed within so much.

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from dance import skeleton as sk
-from dance.finish import sunlight
+from dance.finish import silhouette_shadow
 from dance.finish.shadow import Floor
-from dance.finish.sunlight import Slant
+from dance.finish.silhouette_shadow import Slant
 from dance.types import Array, Frame, Moment, Person, Pose, Track, View
 
 SIZE = (240, 200)
@@ -41,14 +41,14 @@ def person(slant: Slant | None) -> Person:
     plate = np.full((*SIZE, 3), 170, np.uint8)
     rgb = plate.copy()
     if slant is not None:
-        sunlight.cast(rgb, alpha, slant, Floor(206, 76, Fraction(0)))
+        silhouette_shadow.cast(rgb, alpha, slant, Floor(206, 76, Fraction(0)))
     rgb[alpha > 0.5] = (60, 90, 160)
     view = View(Frame(rgb), pose, alpha)
     return Person([view], plate, Track([pose], [Fraction(0)], SIZE))
 
 
 def test_the_direction_and_depth_of_a_shadow_are_found() -> None:
-    slant = sunlight.learn(person(TRUE))
+    slant = silhouette_shadow.learn(person(TRUE))
     assert slant is not None
     assert abs(slant.aside - TRUE.aside) <= 0.15
     assert abs(slant.down - TRUE.down) <= 0.06
@@ -56,18 +56,18 @@ def test_the_direction_and_depth_of_a_shadow_are_found() -> None:
 
 
 def test_no_shadow_gives_no_light() -> None:
-    assert sunlight.learn(person(None)) is None
+    assert silhouette_shadow.learn(person(None)) is None
 
 
 def test_a_dark_thing_on_the_floor_is_no_shadow() -> None:
     one = person(None)
     one.views[0].frame.rgb[190:205, 10:40] = 20
-    assert sunlight.learn(one) is None
+    assert silhouette_shadow.learn(one) is None
 
 
 def test_a_person_out_of_the_picture_casts_nothing() -> None:
     rgb = np.full((*SIZE, 3), 170, np.uint8)
-    sunlight.cast(rgb, np.zeros(SIZE, np.float32), TRUE, Floor(206, 76, Fraction(0)))
+    silhouette_shadow.cast(rgb, np.zeros(SIZE, np.float32), TRUE, Floor(206, 76, Fraction(0)))
     assert (rgb == 170).all()
 
 
@@ -78,7 +78,7 @@ def test_an_arm_that_moves_moves_its_shadow() -> None:
     pictures = []
     for silhouette in (alpha, down):
         rgb = np.full((*SIZE, 3), 170, np.uint8)
-        sunlight.cast(rgb, silhouette, TRUE, Floor(206, 76, Fraction(0)))
+        silhouette_shadow.cast(rgb, silhouette, TRUE, Floor(206, 76, Fraction(0)))
         pictures.append(rgb.astype(int))
     assert np.abs(pictures[0] - pictures[1]).max() > 30
 
@@ -88,4 +88,4 @@ def test_learning_needs_feet() -> None:
     pose = one.views[0].pose
     pose.score[sk.LEFT_ANKLE :] = 0
     assert Moment(pose, Fraction(0)).pose.found
-    assert sunlight.learn(one) is None
+    assert silhouette_shadow.learn(one) is None
