@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import cv2
 import numpy as np
+import torch
 
 from dance import skeleton as sk
 from dance.finish.shadow import darken
@@ -89,8 +91,18 @@ def _left(
     fallen = lights.shadow(vertices, faces, lamp.light, height, camera, size)
     rim = max(0.8, _RIM * camera.focal / max(float(stance.root[2]), 0.1))
     direct = 1 - lamp.light.share * cv2.GaussianBlur(fallen, (0, 0), rim)
-    feet = stances.joints([stance], lamp.physique)[0][list(_FEET)]
+    feet = vertices[_feet(np.asarray(lamp.physique.shape, np.float32).tobytes())]
     return np.asarray(direct * (1 - contact * _contact(feet, lamp.light, height, camera, size)))
+
+
+@lru_cache(maxsize=4)
+def _feet(shape: bytes) -> Array:
+    """The vertices nearest to the ankles, heels and toes of the body of a shape, (6,)."""
+    values = np.frombuffer(shape, np.float32).copy()
+    vertices, _ = bodies.rest(bodies.load(), torch.from_numpy(values))
+    joints = stances.resting(Physique(values, Camera(1.0, (0.0, 0.0))))[list(_FEET)]
+    apart = np.linalg.norm(vertices.numpy()[None] - joints[:, None], axis=2)
+    return np.asarray(apart.argmin(1))
 
 
 def follow(ground: Ground | None, moment: Moment, low: float) -> Ground:

@@ -188,14 +188,11 @@ def _reached(vertices: Array, faces: Array, light: Light) -> Array:
     focal = far * _MAP / (2 * max(_REACH, float(np.abs(seen[:, :2]).max())))
     lamp = Camera(focal, (middle, middle))
     depth = rasterise(seen, faces, lamp, (_MAP, _MAP), both_sides=True).depth
-    x, y = np.round(project(seen, lamp)).astype(int).T
-    out = np.zeros(len(vertices))
-    around = range(-1, 2)
-    for i in around:
-        for j in around:
-            nearest = depth[np.clip(y + j, 0, _MAP - 1), np.clip(x + i, 0, _MAP - 1)]
-            out += seen[:, 2] < nearest + _BEFORE
-    return out / len(around) ** 2
+    x, y = np.round(project(seen, lamp)).astype(np.int64).T
+    place = np.clip(y, 1, _MAP - 2) * _MAP + np.clip(x, 1, _MAP - 2)
+    nearest, own = depth.ravel() + _BEFORE, seen[:, 2].astype(np.float32)
+    around = [_MAP * j + i for j in (-1, 0, 1) for i in (-1, 0, 1)]
+    return np.asarray(np.mean([own < nearest[place + step] for step in around], axis=0))
 
 
 def _light(aside: float, away: float, slope: float, share: float = 0.0) -> Light:
