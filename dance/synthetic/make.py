@@ -379,7 +379,13 @@ def _made(
     """Writes the shards, and gives each back when it is there."""
     if workers <= 1 or len(left) <= 1:
         for shard in left:
-            _write(assets, output, order, shard)
+            # Several threads add up in another order, and the last bits differ.
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            try:
+                _write(assets, output, order, shard)
+            finally:
+                torch.set_num_threads(threads)
             yield shard
         return
     # The very first time the body is made, which several must not do at once.
