@@ -452,3 +452,23 @@ def _votes(level: _Level, match: Array, values: Array) -> tuple[Array, Array]:
     add_votes(total, weights[:, 0], flat, level.centres, match, trust, _offsets(width), nearness)
     agreed = total / np.maximum(weights, 1e-9)
     return agreed.reshape(values.shape), (weights[:, 0] > 0).reshape(level.hole.shape)
+
+
+def usual_in_rows(picture: Array, known: Array, spread: float) -> Array:
+    """What is usual in each row, (H, 1, C) float32: the median where it is known, smoothed over `spread` rows.
+
+    picture: (H, W, C).  known: (H, W) bool; rows with next to nothing known take what is between their neighbours.
+    """
+    rows = np.full((picture.shape[0], picture.shape[2]), np.nan, np.float32)
+    for y in range(len(rows)):
+        if known[y].sum() > 8:
+            rows[y] = np.median(picture[y, known[y]], axis=0)
+    seen = ~np.isnan(rows[:, 0])
+    if not seen.any():
+        return np.zeros((len(rows), 1, picture.shape[2]), np.float32)
+    for channel in range(picture.shape[2]):
+        rows[:, channel] = np.interp(
+            np.arange(len(rows)), np.flatnonzero(seen), rows[seen, channel]
+        )
+    smooth = cv2.GaussianBlur(rows[:, None], (1, 0), sigmaX=0.1, sigmaY=spread)
+    return np.asarray(smooth.reshape(len(rows), 1, -1), np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from dance import skeleton as sk
-from dance.inpaint import inpaint, membrane
+from dance.inpaint import inpaint, membrane, usual_in_rows
 from dance.matte import Background, grown, torso_length
 from dance.types import Array, Pose, Size
 
@@ -171,7 +171,7 @@ def cast_shadow(rgb: Array, person: Array, pose: Pose, *, reach: float = 0.1) ->
     band = cv2.GaussianBlur(rgb[top:bottom], (0, 0), max(1.0, 0.02 * unit)).astype(np.float32)
     lab = cv2.cvtColor(band / 255, cv2.COLOR_RGB2LAB)
     free = ~person[top:bottom]
-    expected = _row_levels(lab, free, unit)
+    expected = usual_in_rows(lab, free, max(0.5, 0.03 * unit))
     darker = (lab[..., 0] + 3) / (expected[..., 0] + 3)
     hue = np.linalg.norm(lab[..., 1:] - expected[..., 1:], axis=-1)
     smooth = cv2.GaussianBlur(darker, (0, 0), max(1.0, 0.03 * unit))
@@ -216,23 +216,6 @@ def _floor(pose: Pose, size: Size) -> tuple[slice, slice] | None:
         slice(first, int(np.clip(bottom + 0.35 * unit, first + 1, height))),
         slice(start, int(np.clip(right + 2.2 * unit, start + 1, width))),
     )
-
-
-def _row_levels(lab: Array, free: Array, unit: float) -> Array:
-    """The floor's usual colour in each row, (h, 1, 3): the median where the person is not, smoothed."""
-    rows = np.full((lab.shape[0], 3), np.nan, np.float32)
-    for y in range(lab.shape[0]):
-        if free[y].sum() > 8:
-            rows[y] = np.median(lab[y, free[y]], axis=0)
-    seen = ~np.isnan(rows[:, 0])
-    if not seen.any():
-        return np.zeros((lab.shape[0], 1, 3), np.float32)
-    for channel in range(3):
-        rows[:, channel] = np.interp(
-            np.arange(len(rows)), np.flatnonzero(seen), rows[seen, channel]
-        )
-    smooth = cv2.GaussianBlur(rows[:, None], (1, 0), sigmaX=0.1, sigmaY=max(0.5, 0.03 * unit))
-    return np.asarray(smooth.reshape(-1, 1, 3), np.float32)
 
 
 def from_video(samples: Sequence[Sample], pose: Pose) -> tuple[Array, Background | None]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from dance import skeleton as sk
-from dance.finish.shadow import darken
+from dance.finish.shadow import darken_by_half
+from dance.geometry import resized_camera
 from dance.surface import body as bodies
 from dance.surface import light as lights
 from dance.surface import stances
@@ -55,16 +56,10 @@ def cast(
         return None if moment.cut else ground
     vertices = bodies.vertices_of(bodies.load(), lamp.physique, stance)
     ground = follow(ground, moment, lights.lowest(vertices, lamp.light))
-    # Shadows are soft: every other pixel tells them.
-    size: Size = (rgb.shape[0] // 2, rgb.shape[1] // 2)
-    camera = lamp.physique.camera
-    half = Camera(camera.focal / 2, (camera.centre[0] / 2 - 0.25, camera.centre[1] / 2 - 0.25))
-    dark = 1 - _left(vertices, stance, lamp, half, size, ground.height, contact)
-    rows, columns = np.flatnonzero(dark.max(1) > 0), np.flatnonzero(dark.max(0) > 0)
-    if len(rows) and len(columns):
-        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        there = np.s_[2 * rows[0] : 2 * rows[-1] + 2, 2 * columns[0] : 2 * columns[-1] + 2]
-        darken(rgb[there], cv2.resize(dark[box], None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR))
+    whole: Size = (rgb.shape[0], rgb.shape[1])
+    half = (whole[0] // 2, whole[1] // 2)
+    camera = resized_camera(lamp.physique.camera, whole, half)
+    darken_by_half(rgb, 1 - _left(vertices, stance, lamp, camera, half, ground.height, contact))
     return ground
 
 
@@ -87,7 +82,7 @@ def _left(
     height: float,
     contact: float,
 ) -> Array:
-    faces = np.ascontiguousarray(bodies.load().faces.numpy(), np.int32)
+    faces = bodies.load().faces.numpy()
     fallen = lights.shadow(vertices, faces, lamp.light, height, camera, size)
     rim = max(0.8, _RIM * camera.focal / max(float(stance.root[2]), 0.1))
     direct = 1 - lamp.light.share * cv2.GaussianBlur(fallen, (0, 0), rim)

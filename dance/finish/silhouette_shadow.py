@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dance.finish.shadow import Floor, darken, follow_floor
+from dance.finish.shadow import Floor, darken_by_half, follow_floor
+from dance.surface.light import correlation, taken
 from dance.types import Array, Moment, Person
 
 _ASIDE = np.arange(-2.4, 2.41, 0.1)
@@ -54,12 +55,9 @@ def learn(person: Person) -> Slant | None:
         for down in _DOWN:
             cast = _cast(alpha, Slant(float(aside), float(down), 1.0), small)
             inside = cast[free]
-            fit = _correlation(inside, dark[free])
+            fit = correlation(inside, dark[free])
             if fit > best:
-                # A shadow is soft: its darkest quarter is the whole of what the light gives.
-                core = dark[free][inside > 0.8]
-                strength = float(np.quantile(core, 0.75)) if len(core) else 0.0
-                best, slant = fit, Slant(float(aside), float(down), strength)
+                best, slant = fit, Slant(float(aside), float(down), taken(inside, dark[free]))
     return slant if slant is not None and slant.strength > 0.1 else None
 
 
@@ -71,14 +69,7 @@ def cast(rgb: Array, alpha: Array, slant: Slant, floor: Floor) -> None:
     )
     shadow = _cast(half, slant, Floor(floor.row / 2, floor.leg / 2, floor.time))
     blurred = cv2.GaussianBlur(shadow, (0, 0), max(0.8, 0.01 * floor.leg))
-    rows, columns = np.flatnonzero(blurred.any(1)), np.flatnonzero(blurred.any(0))
-    if not len(rows) or not len(columns):
-        return
-    top, bottom = 2 * rows[0], min(height, 2 * rows[-1] + 2)
-    left, right = 2 * columns[0], min(width, 2 * columns[-1] + 2)
-    part = blurred[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    dark = cv2.resize(part, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    darken(rgb[top:bottom, left:right], slant.strength * dark)
+    darken_by_half(rgb, slant.strength * blurred)
 
 
 def _cast(alpha: Array, slant: Slant, floor: Floor) -> Array:
@@ -88,8 +79,3 @@ def _cast(alpha: Array, slant: Slant, floor: Floor) -> Array:
         [[1, -slant.aside, slant.aside * row], [0, -slant.down, row + slant.down * row]]
     )
     return np.asarray(cv2.warpAffine(alpha, matrix, alpha.shape[::-1], flags=cv2.INTER_LINEAR))
-
-
-def _correlation(a: Array, b: Array) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / max(np.sqrt((a * a).sum() * (b * b).sum()), 1e-9))

@@ -12,6 +12,8 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import minimize
 
+from dance.geometry import resized_camera
+from dance.inpaint import usual_in_rows
 from dance.surface import body as bodies
 from dance.surface.looks import sampled
 from dance.surface.outline import project
@@ -47,21 +49,15 @@ def learn(view: View, physique: Physique) -> Light | None:
     mesh = bodies.load()
     faces = np.ascontiguousarray(mesh.faces.numpy(), np.int32)
     vertices = bodies.vertices_of(mesh, physique, view.pose.stance)
-    height, width = view.frame.size
-    scale = min(1.0, _WIDE / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    rgb, alpha = (
-        cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-        for picture in (view.frame.rgb, view.alpha)
-    )
-    rows = project(vertices, physique.camera)[:, 1] * scale
+    rgb, alpha, camera = _shrunk(view, physique.camera, _WIDE)
+    size: Size = alpha.shape
+    rows = project(vertices, camera)[:, 1]
     above = rows.max() - 0.3 * np.ptp(rows)
     # A shadow on the floor: not far above the feet, and not where the person hides it.
     free = (alpha < 0.05) & (np.arange(size[0])[:, None] > above)
     if free.mean() < 0.01:
         return None
     dark = _darkness(rgb.mean(2), alpha < 0.02)[free]
-    camera = _scaled(physique.camera, scale)
     foot = vertices[vertices[:, 1].argmax()]
     usual = float(np.clip((foot[1] - _CAMERA_HEIGHT) / foot[2], -_STEEPEST, 0.0))
 
@@ -72,7 +68,7 @@ def learn(view: View, physique: Physique) -> Light | None:
 
     def misfit(way: Array) -> float:
         aside, away, tilt = way
-        fit = _correlation(shadow_of(aside, away, usual + tilt), dark)
+        fit = correlation(shadow_of(aside, away, usual + tilt), dark)
         return float(_DOUBT * (tilt / _TILT) ** 2 - fit)
 
     starts = [np.array([aside, away, 0.0]) for aside in _GRID for away in _GRID]
@@ -90,10 +86,8 @@ def learn(view: View, physique: Physique) -> Light | None:
     )  # fmt: skip
     aside, away, tilt = (float(value) for value in best.x)
     inside = shadow_of(aside, away, usual + tilt)
-    core = dark[inside > 0.8]
-    # A shadow is soft: its darkest quarter is the whole of what the light gives.
-    share = float(np.quantile(core, 0.75)) if len(core) else 0.0
-    if _correlation(inside, dark) < _FIT or share < _FAINT:
+    share = taken(inside, dark)
+    if correlation(inside, dark) < _FIT or share < _FAINT:
         return None
     found = _light(aside, away, usual + tilt, share)
     return found if _outlined(view, vertices, faces, physique.camera, found) else None
@@ -104,18 +98,12 @@ def _outlined(view: View, vertices: Array, faces: Array, camera: Camera, light: 
 
     Dark things that happen to lie where a shadow might have outlines of their own.
     """
-    height, width = view.frame.size
-    scale = min(1.0, _FINE / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    rgb, alpha = (
-        cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-        for picture in (view.frame.rgb, view.alpha)
-    )
+    rgb, alpha, camera = _shrunk(view, camera, _FINE)
+    size: Size = alpha.shape
     smooth = cv2.GaussianBlur(rgb, (0, 0), 1.2)
-    camera, few = _scaled(camera, scale), np.ones((3, 3), np.uint8)
     fallen = shadow(vertices, faces, light, lowest(vertices, light), camera, size)
     down, along = np.gradient(cv2.GaussianBlur(fallen, (0, 0), 2.0))
-    y, x = np.nonzero((cv2.dilate(fallen, few) > 0) & (fallen == 0))
+    y, x = np.nonzero((cv2.dilate(fallen, np.ones((3, 3), np.uint8)) > 0) & (fallen == 0))
     steepest = np.stack([along[y, x], down[y, x]], 1).astype(np.float32)
     inward = steepest / np.maximum(np.linalg.norm(steepest, axis=1, keepdims=True), 1e-6)
     away = max(2.0, _SOFT * camera.focal / max(float(np.median(vertices[:, 2])), 0.1))
@@ -206,28 +194,32 @@ def _light(aside: float, away: float, slope: float, share: float = 0.0) -> Light
 
 def _darkness(grey: Array, free: Array) -> Array:
     """How much darker than usual in its row each pixel is, (H, W): 0 is as light, 1 is black."""
-    levels = np.full(len(grey), np.nan, np.float32)
-    for y, (row, open_) in enumerate(zip(grey, free, strict=True)):
-        if open_.sum() > 8:
-            levels[y] = np.median(row[open_])
-    known = np.flatnonzero(~np.isnan(levels))
-    if not len(known):
-        return np.zeros(grey.shape, np.float32)
-    levels = np.interp(np.arange(len(grey)), known, levels[known]).astype(np.float32)
-    usual = cv2.GaussianBlur(levels[:, None], (1, 0), sigmaX=0.1, sigmaY=2.0)
+    usual = usual_in_rows(grey[..., None], free, 2.0)[..., 0]
     return np.asarray(
-        np.clip(
-            1 - (cv2.GaussianBlur(grey, (0, 0), 1.0) + 2) / (usual.reshape(-1, 1) + 2), -0.1, 0.7
-        )
+        np.clip(1 - (cv2.GaussianBlur(grey, (0, 0), 1.0) + 2) / (usual + 2), -0.1, 0.7)
     )
 
 
-def _scaled(camera: Camera, scale: float) -> Camera:
-    """The camera of the picture made `scale` times as large."""
-    x, y = ((value + 0.5) * scale - 0.5 for value in camera.centre)
-    return Camera(camera.focal * scale, (x, y))
+def _shrunk(view: View, camera: Camera, longest: int) -> tuple[Array, Array, Camera]:
+    """The picture (H, W, 3) and matte (H, W), float32, with sides of so many pixels at the most, and their camera."""
+    height, width = view.frame.size
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    rgb, alpha = (
+        cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+        for picture in (view.frame.rgb, view.alpha)
+    )
+    return rgb, alpha, resized_camera(camera, view.frame.size, size)
 
 
-def _correlation(a: Array, b: Array) -> float:
+def taken(inside: Array, dark: Array) -> float:
+    """How much of the light a shadow takes: `inside` says how far pixels lie in it, `dark` how dark they are."""
+    core = dark[inside > 0.8]
+    # A shadow is soft: its darkest quarter is the whole of what the light gives.
+    return float(np.quantile(core, 0.75)) if len(core) else 0.0
+
+
+def correlation(a: Array, b: Array) -> float:
+    """Of two arrays of one shape, in [-1, 1]; 0 where one of them is even."""
     a, b = a - a.mean(), b - b.mean()
     return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-9))

@@ -379,13 +379,7 @@ def _made(
     """Writes the shards, and gives each back when it is there."""
     if workers <= 1 or len(left) <= 1:
         for shard in left:
-            # Several threads add up in another order, and the last bits differ.
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            try:
-                _write(assets, output, order, shard)
-            finally:
-                torch.set_num_threads(threads)
+            _write(assets, output, order, shard)
             yield shard
         return
     # The very first time the body is made, which several must not do at once.
@@ -406,7 +400,13 @@ def _made(
 
 
 def _write(assets: Path, output: Path, order: Order, shard: Shard) -> None:
-    write_shard(output / shard.name, _takes(studio(assets, order), shard))
+    # Several threads add up in another order, and the last bits differ.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        write_shard(output / shard.name, _takes(studio(assets, order), shard))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _takes(room: Studio, shard: Shard) -> Iterator[Take]:
@@ -420,7 +420,7 @@ def _takes(room: Studio, shard: Shard) -> Iterator[Take]:
 
 
 def _begin_worker() -> None:
-    """One thread each; a terminal's Ctrl-C is for the process they work for, and with that they end, however it does."""
+    """A terminal's Ctrl-C is for the process they work for, and with that they end, however it does."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -430,7 +430,6 @@ def _begin_worker() -> None:
 
     threading.Thread(target=follow, name="dance-follow", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
     cv2.setNumThreads(0)
 
 
